@@ -1,0 +1,114 @@
+"""Hold the values that all parts of the program speak of.
+
+Everything here is frozen: a change is a new value. Instants are seconds since the epoch
+(UTC) and end in ``_at``; durations are seconds and end in ``_seconds``.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
+Record: TypeAlias = "dict[str, JSON]"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Tell whether a file is the same file, without reading it."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Say why an attempt ended badly: the exception's or program's name, and its words.
+
+    *kind* is a qualified class name ("builtins.ValueError"), or one of "exit 3",
+    "signal 11", "timeout", "crashed", "changed", "unreadable".
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An item that waits for a free worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An item whose attempt was started and has not ended."""
+
+    attempt: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An item that failed and waits for its next attempt.
+
+    The delay counts from *at*, the time of the failure, so that a restart neither
+    shortens nor prolongs it.
+    """
+
+    attempt: int
+    step: str | None
+    fault: Fault
+    at: float
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An item that a person, or a repair of the journal, took out of the flow.
+
+    *kept_as* is its name in ``hold/``, None until it was put there.
+    """
+
+    reason: str
+    at: float
+    kept_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An item whose handler succeeded. *result* is what it returned."""
+
+    result: JSON
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An item that no further attempt is made for, with the reason.
+
+    *kept_as* is its name in ``failed/``, None until it was put there.
+    """
+
+    attempt: int
+    step: str | None
+    fault: Fault
+    output: str
+    at: float
+    kept_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """An item whose file somebody took away; *why* says where it was missed."""
+
+    why: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An item that a person removed; its file is unlinked."""
+
+    at: float
+
+
+Outcome: TypeAlias = Done | Failed | Gone | Removed
+State: TypeAlias = Pending | Running | Waiting | Held | Outcome
