@@ -180,6 +180,29 @@ def replace(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> Non
     sync_folder(folder_fd)
 
 
+def write_whole(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
+    """Write a file of ours, whatever was left under that name; its name is not yet durable."""
+    _write_new(folder_fd, name, content, mode, os.O_TRUNC)
+
+
+def supersede(folder_fd: int, fresh: str, name: str, previous: str) -> None:
+    """Let *fresh* take the place of *name*, which stays as *previous*; durable on return.
+
+    At no moment is *name* missing, and *fresh* must be synced before.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(previous, dir_fd=folder_fd)
+        os.link(name, previous, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+        os.rename(fresh, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+    except OSError as error:
+        raise StorageError(_place(folder_fd, name), error) from error
+    sync_folder(folder_fd)
+
+
 def lock(fd: int) -> None:
     """Take the exclusive lock on an open file, until its last descriptor is closed.
 
@@ -197,6 +220,14 @@ def lock(fd: int) -> None:
 def open_folder(path: str | os.PathLike[str], dir_fd: int | None = None) -> int:
     """Open a real folder; a symlink in its place raises `NotADirectoryError`."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+
+
+def open_file(folder_fd: int, name: str, flags: int, mode: int = 0o640) -> int:
+    """Open a file of ours; whatever hinders that is the disk's refusal."""
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder_fd)
+    except OSError as error:
+        raise StorageError(_place(folder_fd, name), error) from error
 
 
 def path_of(fd: int) -> str:

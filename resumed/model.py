@@ -5,10 +5,29 @@ Everything here is frozen: a change is a new value. Instants are seconds since t
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from datetime import UTC, datetime
+from typing import NamedTuple, TypeAlias
 
 JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
 Record: TypeAlias = "dict[str, JSON]"
+
+
+class Fact(NamedTuple):
+    """Say what is to be recorded: a kind, when, and the particulars."""
+
+    kind: str
+    at: float
+    particulars: Record
+
+
+def instant(at: str) -> float:
+    """Read a time as records have it, ``2026-11-22T12:00:00.123Z``, as seconds."""
+    return datetime.fromisoformat(at).timestamp()
+
+
+def timestamp(at: float) -> str:
+    """Write *at* as records have it, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,275 @@
+"""Keep the journal: one JSON object a line, appended by one writer, read by anyone.
+
+A line is pure ASCII and at most 1 MiB::
+
+    {"n":42,"s":40,"g":"7f3a9c1e","at":"2026-11-22T12:00:00.123Z","kind":"done",
+     "id":"019a3c5d7e2-1f0c9b77aa","result":null,"crc":"5d1e88a0"}
+
+(on one line). *n* counts lines from 1 without a gap; *s* is the number up to which
+everything was on the disk when the line was made; *g* is the generation, new with each
+rewriting of the file; *at* is UTC; *kind* and what follows is the fact; *crc* is the
+CRC-32, in eight hex digits, over all bytes before ``,"crc"``.
+
+The first line has the kind ``opened``: *format* (1), *program*, *replaces* (the generation
+before, or null) and *counts* (a number of ended items by outcome, since ever). A file is
+made whole, synced, and only then given its name, so its first lines always are sound.
+
+Damage is judged by these numbers (the idea is Pebble's, 2025: each chunk says what was
+synced before it). A bad line above every *s* that any sound line holds is *torn*: a crash
+or power loss left the group unfinished, nobody was told of it, and it is cut. A bad line at
+or below is *corrupt*: it was on the disk, so hardware or a person changed it.
+
+This module never looks inside a fact. Meaning is the ledger's.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from resumed import __version__, durable
+from resumed.errors import JournalCorruptError, JournalVersionError, StorageError
+from resumed.model import Fact, Record, timestamp
+
+FORMAT = 1
+LINE_LIMIT_BYTES = 1 << 20
+HEADER = "opened"
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """Describe the unfinished end of a journal: where it begins, and its bytes' number."""
+
+    offset_bytes: int
+    length_bytes: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Tell how a journal was found: how far it is sound, and what was torn off."""
+
+    generation: str
+    last: int
+    synced: int
+    length_bytes: int
+    torn: Torn | None
+
+
+def seal(number: int, synced: int, generation: str, fact: Fact) -> bytes:
+    """Encode *fact* as one line, newline included.
+
+    Raises:
+        ValueError: The line would be longer than a reader accepts.
+    """
+    particulars = _encode(fact.particulars)[1:-1]
+    comma = "," if particulars else ""
+    body = (
+        f'{{"n":{number},"s":{synced},"g":"{generation}","at":"{timestamp(fact.at)}",'
+        f'"kind":"{fact.kind}"{comma}{particulars}'
+    ).encode("ascii")
+    if len(body) > LINE_LIMIT_BYTES - 32:
+        raise ValueError(f"a {fact.kind} record of {len(body)} bytes is too long")
+    return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
+
+
+def unseal(line: bytes) -> Record | None:
+    """Decode *line*, or return None when it is not, byte for byte, what `seal` wrote."""
+    if line[-19:-11] != b',"crc":"' or line[-3:] != b'"}\n':
+        return None
+    if b"%08x" % zlib.crc32(line[:-19]) != line[-11:-3]:
+        return None
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    sound = isinstance(record, dict) and isinstance(record.get("n"), int)
+    return record if sound and isinstance(record.get("s"), int) else None
+
+
+def lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of *file*; one that is too long comes in pieces, which are bad."""
+    while line := file.readline(LINE_LIMIT_BYTES):
+        yield line
+
+
+def read(path: Path, apply: Callable[[Record], None]) -> Reading:
+    """Give each sound record at *path* to *apply*, oldest first, and judge the end.
+
+    Reads only. The header is given too, as a record of the kind ``opened``.
+
+    Raises:
+        JournalCorruptError: There is damage that no crash explains.
+        JournalVersionError: A newer program wrote this.
+        FileNotFoundError: There is no journal.
+    """
+    with _open(path) as file:
+        return judge(path, file, apply)
+
+
+def judge(path: Path, file: BinaryIO, apply: Callable[[Record], None]) -> Reading:
+    """Do what `read` does with an open file; *path* is for messages."""
+    number = length = synced = 0
+    generation = ""
+    for line in lines(file):
+        record = unseal(line)
+        if record is None or record["n"] != number + 1:
+            break
+        if number == 0:
+            generation = _check_header(path, record)
+        elif record["g"] != generation:
+            break
+        number += 1
+        length += len(line)
+        synced = max(synced, record["s"])  # type: ignore[type-var, assignment] # unseal checked
+        apply(record)
+    torn = _judge_end(path, file, Reading(generation, number, synced, length, None))
+    return Reading(generation, number, synced, length, torn)
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a journal for reading, and nothing that merely has its name."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise JournalCorruptError(path, 1, f"cannot be opened ({error.strerror})") from error
+    if not os.path.isfile(f"/proc/self/fd/{descriptor}"):  # noqa: PTH113 - a descriptor's kind
+        os.close(descriptor)
+        raise JournalCorruptError(path, 1, "is not a regular file")
+    return open(descriptor, "rb", buffering=1 << 18)  # noqa: PTH123 - a descriptor
+
+
+def _check_header(path: Path, record: Record) -> str:
+    version = record.get("format")
+    if record.get("kind") != HEADER or not isinstance(version, int):
+        raise JournalCorruptError(path, 1, "the first line is not a header")
+    if version > FORMAT:
+        raise JournalVersionError(path, 1, f"format {version} is newer than {FORMAT}")
+    return str(record["g"])
+
+
+def _judge_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
+    """Look at all that follows the sound lines: nothing, a torn group, or corruption."""
+    size = os.fstat(file.fileno()).st_size
+    if size == sound.length_bytes and sound.last:
+        return None
+    if not sound.last:
+        raise JournalCorruptError(path, 1, "the first line is damaged or missing")
+    file.seek(sound.length_bytes)
+    proved = sound.synced
+    for line in lines(file):
+        record = unseal(line)
+        if record is not None and record["g"] == sound.generation:
+            proved = max(proved, record["s"])  # type: ignore[type-var, assignment] # unseal checked
+    if sound.last < proved:
+        raise JournalCorruptError(
+            path, sound.last + 1, f"damaged, although it was on the disk (line {proved} too)"
+        )
+    return Torn(sound.length_bytes, size - sound.length_bytes, sound.last + 1)
+
+
+def whole(generation: str, replaces: str | None, header: Fact, facts: Iterable[Fact]) -> bytes:
+    """Encode a complete file, in which every line says that all of it is synced."""
+    opening: Record = {
+        "format": FORMAT,
+        "program": f"resumed {__version__}",
+        "replaces": replaces,
+        **header.particulars,
+    }
+    all_facts = [Fact(HEADER, header.at, opening), *facts]
+    count = len(all_facts)
+    return b"".join(
+        seal(number, count, generation, fact) for number, fact in enumerate(all_facts, start=1)
+    )
+
+
+class Journal:
+    """The writing end. There is one, in the daemon, and it owns the file.
+
+    `append` only remembers a record; `write` puts what is remembered into the file, where
+    it survives the death of the program; `sync` makes it survive the machine's. After any
+    failure the journal is closed for good: the next start reads what the disk has.
+    """
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        """Continue the journal at *path* as *reading* found it; its torn end is cut.
+
+        The torn bytes must have been saved before (`save_torn`).
+        """
+        self.path = path
+        self.generation = reading.generation
+        self.last = reading.last
+        self.synced = max(reading.synced, 0)
+        self.length_bytes = reading.length_bytes
+        self._waiting: list[bytes] = []
+        self._file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if reading.torn:
+            self._cut(reading.length_bytes)
+        os.lseek(self._file, reading.length_bytes, os.SEEK_SET)
+
+    @property
+    def dirty(self) -> bool:
+        """Tell whether a record is not on the disk yet."""
+        return self.synced < self.last
+
+    def append(self, kind: str, at: float, particulars: Record) -> int:
+        """Remember a record and return its number. Nothing is in the file yet."""
+        line = seal(self.last + 1, self.synced, self.generation, Fact(kind, at, particulars))
+        self._waiting.append(line)
+        self.last += 1
+        return self.last
+
+    def write(self) -> None:
+        """Put the remembered records into the file; a crash of ours cannot lose them now.
+
+        Raises:
+            StorageError: The disk refused; nothing of them is to be told to anyone.
+        """
+        if not self._waiting:
+            return
+        group = b"".join(self._waiting)
+        try:
+            durable.write_all(self._file, group)
+        except StorageError:
+            self._give_up()
+            raise
+        self._waiting.clear()
+        self.length_bytes += len(group)
+
+    def sync(self) -> None:
+        """Put all records on the disk; when this returns they may be told.
+
+        Raises:
+            StorageError: The disk refused; what it has is unknown until it is read again.
+        """
+        self.write()
+        if self.synced == self.last:
+            return
+        durable.sync(self._file)
+        self.synced = self.last
+
+    def close(self) -> None:
+        """Close the file. What was only remembered is lost."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _cut(self, length_bytes: int) -> None:
+        try:
+            os.ftruncate(self._file, length_bytes)
+        except OSError as error:
+            raise StorageError(str(self.path), error) from error
+        durable.sync(self._file)
+
+    def _give_up(self) -> None:
+        """Take back what a failed write left, while the file's length is still known."""
+        try:
+            os.ftruncate(self._file, self.length_bytes)
+        except OSError:
+            return  # the bytes are above every synced number: the next start cuts them
