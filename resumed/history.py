@@ -65,7 +65,7 @@ def once(records: Iterable[Record], seen: set[tuple[object, object]]) -> Iterato
 def is_news(record: Record) -> bool:
     """Tell whether *record* states a fact, rather than retelling one after a rewriting."""
     number, synced = record["n"], record["s"]
-    return number > synced and record["kind"] != "synced"  # type: ignore[operator] # sound
+    return bool(number > synced and record["kind"] != "synced")
 
 
 def _is_news(head: re.Match[bytes]) -> bool:

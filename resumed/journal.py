@@ -125,7 +125,7 @@ def judge(path: Path, file: BinaryIO, apply: Callable[[Record], None]) -> Readin
             break
         number += 1
         length += len(line)
-        synced = max(synced, record["s"])  # type: ignore[type-var, assignment] # unseal checked
+        synced = max(synced, record["s"])
         apply(record)
     torn = _judge_end(path, file, Reading(generation, number, synced, length, None))
     return Reading(generation, number, synced, length, torn)
@@ -166,7 +166,7 @@ def _judge_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
     for line in lines(file):
         record = unseal(line)
         if record is not None and record["g"] == sound.generation:
-            proved = max(proved, record["s"])  # type: ignore[type-var, assignment] # unseal checked
+            proved = max(proved, record["s"])
     if sound.last < proved:
         raise JournalCorruptError(
             path, sound.last + 1, f"damaged, although it was on the disk (line {proved} too)"

@@ -95,7 +95,7 @@ class Ledger:
         Raises:
             UnknownKindError: A newer program wrote it.
         """
-        applier = self._appliers.get(record["kind"])  # type: ignore[arg-type] # a sound record
+        applier = self._appliers.get(record["kind"])
         if applier is None:
             raise UnknownKindError(f"{record['kind']!r}")
         applier(record)
@@ -117,18 +117,18 @@ class Ledger:
         return self.items, self.counts, self.version, self.paused, answers
 
     def _entry(self, record: Record) -> Entry:
-        return self.items[record["id"]]  # type: ignore[index] # a sound record
+        return self.items[record["id"]]
 
     def _opened(self, record: Record) -> None:
-        self.counts = dict(record["counts"])  # type: ignore[arg-type] # a sound record
+        self.counts = dict(record["counts"])
 
     def _claimed(self, r: Record) -> None:
-        identity = Identity(r["inode"], r["size"], r["mtime_ns"])  # type: ignore[arg-type]
+        identity = Identity(r["inode"], r["size"], r["mtime_ns"])
         item_id = str(r["id"])
         entry = self.items.get(item_id)
         if entry is None:
             at = _at(r)
-            entry = Entry(item_id, str(r["name"]), identity, r["owner"], at)  # type: ignore[arg-type]
+            entry = Entry(item_id, str(r["name"]), identity, r["owner"], at)
             self.items[item_id] = entry
             for name in ("attempts", "failures", "crashes", "changes", "kept_as"):
                 if name in r:
@@ -143,7 +143,7 @@ class Ledger:
 
     def _started(self, r: Record) -> None:
         entry = self._entry(r)
-        attempt: int = r["attempt"]  # type: ignore[assignment] # a sound record
+        attempt: int = r["attempt"]
         entry.state = Running(attempt, _at(r))
         entry.attempts = attempt
         entry.kept_as = None
@@ -154,13 +154,13 @@ class Ledger:
     def _waiting(self, r: Record) -> None:
         entry = self._entry(r)
         entry.state = Waiting(
-            r["attempt"],  # type: ignore[arg-type] # a sound record
-            r["step"],  # type: ignore[arg-type]
+            r["attempt"],
+            r["step"],
             _fault(r),
             _at(r),
-            r["delay"],  # type: ignore[arg-type]
+            r["delay"],
         )
-        entry.attempts = max(entry.attempts, r["attempt"])  # type: ignore[type-var, assignment]
+        entry.attempts = max(entry.attempts, r["attempt"])
         if not r.get("retold"):
             entry.failures += 1
             entry.crashes = 0
@@ -171,7 +171,7 @@ class Ledger:
     def _crashed(self, r: Record) -> None:
         entry = self._entry(r)
         entry.state = Pending()
-        entry.attempts = max(entry.attempts, r["attempt"])  # type: ignore[type-var, assignment]
+        entry.attempts = max(entry.attempts, r["attempt"])
         entry.crashes += 1
 
     def _done(self, r: Record) -> None:
@@ -181,8 +181,8 @@ class Ledger:
     def _failed(self, r: Record) -> None:
         entry = self._entry(r)
         entry.state = Failed(
-            r["attempt"],  # type: ignore[arg-type] # a sound record
-            r["step"],  # type: ignore[arg-type]
+            r["attempt"],
+            r["step"],
             _fault(r),
             str(r["output"]),
             _at(r),
@@ -196,7 +196,7 @@ class Ledger:
 
     def _put_away(self, r: Record) -> None:
         entry = self._entry(r)
-        kept_as: str | None = r["as"]  # type: ignore[assignment] # a sound record
+        kept_as: str | None = r["as"]
         match entry.state:
             case Failed(attempt, step, fault, output, at):
                 entry.kept_as = kept_as
@@ -249,7 +249,7 @@ class Ledger:
 
 def _fault(r: Record) -> Fault:
     error = r["error"]
-    return Fault(error["kind"], error["text"])  # type: ignore[call-overload, index, arg-type]
+    return Fault(error["kind"], error["text"])
 
 
 def _at(r: Record) -> float:

@@ -6,10 +6,11 @@ Everything here is frozen: a change is a new value. Instants are seconds since t
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
-Record: TypeAlias = "dict[str, JSON]"
+JSON: TypeAlias = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
+# A record as it is read: which key holds what is the ledger's knowledge, not a type's.
+Record: TypeAlias = dict[str, Any]
 
 
 class Fact(NamedTuple):
