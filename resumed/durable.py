@@ -31,6 +31,7 @@ NAME_LIMIT_BYTES = 255
 TEMPORARY_PREFIX = ".resumed-"
 
 _RENAME_NOREPLACE = 1
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXTENSION_LIMIT_BYTES = 32
 _ABOUT_THE_FILE = frozenset(
     {
@@ -180,6 +181,27 @@ def replace(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> Non
     sync_folder(folder_fd)
 
 
+def drop(folder_fd: int, name: str, content: bytes) -> None:
+    """Let a whole file appear in somebody else's folder, which we may not be allowed to read.
+
+    The bytes are synced, the name is as durable as the folder's owner makes it.
+
+    Raises:
+        OSError: The folder is closed to us, or the disk is full.
+    """
+    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
+    fd = os.open(temporary, _NEW | os.O_EXCL, 0o640, dir_fd=folder_fd)
+    try:
+        write_all(fd, content)
+        sync(fd)
+        move(folder_fd, temporary, folder_fd, name)
+    except (OSError, StorageError):
+        os.unlink(temporary, dir_fd=folder_fd)
+        raise
+    finally:
+        os.close(fd)
+
+
 def write_whole(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
     """Write a file of ours, whatever was left under that name; its name is not yet durable."""
     _write_new(folder_fd, name, content, mode, os.O_TRUNC)
@@ -243,9 +265,8 @@ def _place(folder_fd: int, name: str) -> str:
 
 
 def _write_new(folder_fd: int, name: str, content: bytes, mode: int, how: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how
     try:
-        fd = os.open(name, flags, mode, dir_fd=folder_fd)
+        fd = os.open(name, _NEW | how, mode, dir_fd=folder_fd)
     except OSError as error:
         raise StorageError(_place(folder_fd, name), error) from error
     try:

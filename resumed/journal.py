@@ -26,7 +26,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +37,7 @@ from resumed.model import Fact, Record, timestamp
 FORMAT = 1
 LINE_LIMIT_BYTES = 1 << 20
 HEADER = "opened"
+SYNCED = "synced"
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -51,12 +52,18 @@ class Torn:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Tell how a journal was found: how far it is sound, and what was torn off."""
+    """Tell how a journal was found: how far it is sound, and what was torn off.
+
+    *news* counts the facts since the last rewriting; *closed* says that the last group was
+    proved to be synced.
+    """
 
     generation: str
     last: int
     synced: int
     length_bytes: int
+    news: int
+    closed: bool
     torn: Torn | None
 
 
@@ -113,8 +120,8 @@ def read(path: Path, apply: Callable[[Record], None]) -> Reading:
 
 def judge(path: Path, file: BinaryIO, apply: Callable[[Record], None]) -> Reading:
     """Do what `read` does with an open file; *path* is for messages."""
-    number = length = synced = 0
-    generation = ""
+    number = length = synced = news = 0
+    generation = kind = ""
     for line in lines(file):
         record = unseal(line)
         if record is None or record["n"] != number + 1:
@@ -126,9 +133,12 @@ def judge(path: Path, file: BinaryIO, apply: Callable[[Record], None]) -> Readin
         number += 1
         length += len(line)
         synced = max(synced, record["s"])
+        kind = record["kind"]
+        news += kind != SYNCED and number > record["s"]
         apply(record)
-    torn = _judge_end(path, file, Reading(generation, number, synced, length, None))
-    return Reading(generation, number, synced, length, torn)
+    closed = synced == number or kind == SYNCED
+    sound = Reading(generation, number, synced, length, news, closed, None)
+    return replace(sound, torn=_torn_end(path, file, sound))
 
 
 def _open(path: Path) -> BinaryIO:
@@ -154,13 +164,13 @@ def _check_header(path: Path, record: Record) -> str:
     return str(record["g"])
 
 
-def _judge_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
+def _torn_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
     """Look at all that follows the sound lines: nothing, a torn group, or corruption."""
     size = os.fstat(file.fileno()).st_size
-    if size == sound.length_bytes and sound.last:
-        return None
     if not sound.last:
         raise JournalCorruptError(path, 1, "the first line is damaged or missing")
+    if size == sound.length_bytes:
+        return None
     file.seek(sound.length_bytes)
     proved = sound.synced
     for line in lines(file):
@@ -169,7 +179,7 @@ def _judge_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
             proved = max(proved, record["s"])
     if sound.last < proved:
         raise JournalCorruptError(
-            path, sound.last + 1, f"damaged, although it was on the disk (line {proved} too)"
+            path, sound.last + 1, f"damaged, although it was on the disk (all up to {proved} was)"
         )
     return Torn(sound.length_bytes, size - sound.length_bytes, sound.last + 1)
 
@@ -205,12 +215,15 @@ class Journal:
         self.path = path
         self.generation = reading.generation
         self.last = reading.last
-        self.synced = max(reading.synced, 0)
+        self.synced = reading.last
         self.length_bytes = reading.length_bytes
+        self._closed = reading.last if reading.closed else 0
         self._waiting: list[bytes] = []
         self._file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if reading.torn:
             self._cut(reading.length_bytes)
+        # What a killed predecessor wrote may not be on the disk, and the next line says it is.
+        durable.sync(self._file)
         os.lseek(self._file, reading.length_bytes, os.SEEK_SET)
 
     @property
@@ -254,6 +267,14 @@ class Journal:
         durable.sync(self._file)
         self.synced = self.last
 
+    def close_group(self, at: float) -> None:
+        """Prove the last group synced, by a record after it; nothing, when that is done."""
+        self.sync()
+        if self._closed != self.last:
+            self.append(SYNCED, at, {})
+            self.sync()
+            self._closed = self.last
+
     def close(self) -> None:
         """Close the file. What was only remembered is lost."""
         if self._file >= 0:
@@ -265,7 +286,6 @@ class Journal:
             os.ftruncate(self._file, length_bytes)
         except OSError as error:
             raise StorageError(str(self.path), error) from error
-        durable.sync(self._file)
 
     def _give_up(self) -> None:
         """Take back what a failed write left, while the file's length is still known."""

@@ -1,0 +1,121 @@
+"""Carry a person's wish to the daemon: one small file, put whole into ``requests/``.
+
+A request is a JSON object of at most 64 KiB::
+
+    {"verb":"retry","ids":["019a3c5d7e2-1f0c9b77aa"],"all":false,"fresh":false}
+
+The verbs are retry, hold, release, remove and cancel, which are about items, and pause,
+unpause and reload, which are about the whole. The file's owner is who asks: root and the
+daemon's own user may ask everything, everybody else about files of their own. The answer is
+an ``answered`` record that bears the file's name; then the file is removed. A request that
+was not answered is answered by the next start.
+"""
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resumed import durable
+
+ITEM_VERBS = frozenset({"retry", "hold", "release", "remove", "cancel"})
+WHOLE_VERBS = frozenset({"pause", "unpause", "reload"})
+LIMIT_BYTES = 1 << 16
+SUFFIX = ".request"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Say what is asked, and by which user. *name* is the file's, and the answer's mark."""
+
+    name: str
+    owner: int
+    verb: str
+    ids: tuple[str, ...] = ()
+    everything: bool = False
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Say why a file in the folder is no request."""
+
+    name: str
+    owner: int
+    why: str
+
+
+def submit(folder: Path, verb: str, *, ids: tuple[str, ...] = (), **options: bool) -> str:
+    """Put a request into *folder*, whole and durable; return its name.
+
+    Raises:
+        OSError: The folder is missing, or closed to this user.
+        StorageError: The disk refused.
+    """
+    content = json.dumps({"verb": verb, "ids": list(ids), **options}).encode()
+    name = os.urandom(8).hex() + SUFFIX
+    # The folder may be writable without being readable to us.
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        durable.drop(descriptor, name, content)
+    finally:
+        os.close(descriptor)
+    return name
+
+
+def names(folder_fd: int) -> list[str]:
+    """List the requests that wait, in no order."""
+    return [name for name in os.listdir(folder_fd) if name.endswith(SUFFIX)]
+
+
+def read(folder_fd: int, name: str) -> Request | Refused | None:
+    """Read one request like any stranger's file; None when it is gone."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        file = os.open(name, flags, dir_fd=folder_fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Refused(name, -1, f"cannot be opened: {error.strerror}")
+    try:
+        about = os.fstat(file)
+        if not stat.S_ISREG(about.st_mode):
+            return Refused(name, about.st_uid, "is not a regular file")
+        content = os.read(file, LIMIT_BYTES + 1)
+    finally:
+        os.close(file)
+    return _parse(name, about.st_uid, content)
+
+
+def discard(folder_fd: int, name: str) -> None:
+    """Remove an answered request; one that cannot be removed stays, and is not heard again."""
+    try:
+        os.unlink(name, dir_fd=folder_fd)
+    except OSError:
+        return
+
+
+def _parse(name: str, owner: int, content: bytes) -> Request | Refused:
+    if len(content) > LIMIT_BYTES:
+        return Refused(name, owner, f"is longer than {LIMIT_BYTES} bytes")
+    try:
+        wish = json.loads(content)
+    except (ValueError, RecursionError):
+        return Refused(name, owner, "is not JSON")
+    if not isinstance(wish, dict):
+        return Refused(name, owner, "is not a JSON object")
+    return _check(name, owner, wish)
+
+
+def _check(name: str, owner: int, wish: dict[str, Any]) -> Request | Refused:
+    verb, ids = wish.get("verb"), wish.get("ids", [])
+    if not isinstance(verb, str) or verb not in ITEM_VERBS | WHOLE_VERBS:
+        return Refused(name, owner, "asks for nothing that is known")
+    if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
+        return Refused(name, owner, "'ids' is not a list of strings")
+    everything, fresh = wish.get("all") is True, wish.get("fresh") is True
+    if verb in ITEM_VERBS and not ids and not everything:
+        return Refused(name, owner, "names no item")
+    return Request(name, owner, verb, tuple(ids), everything, fresh)

@@ -1,0 +1,162 @@
+"""Decide what an attempt's end means for its item. Pure: values in, one fact out.
+
+Five ways lead from an attempt: the item is done; it waits for another attempt; it failed
+for good; it begins anew because its file was changed; or the attempt does not count,
+because a stop, a reload or the surroundings (a full disk, a missing program) ended it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from resumed.entry import Entry
+from resumed.model import JSON, Fact, Fault, Identity, Record
+
+BUSY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The handler came back with a result."""
+
+    result: JSON
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised; *kinds* are the qualified names of the exception's classes."""
+
+    kinds: tuple[str, ...]
+    text: str
+    errno: int | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A command ended with another status than 0, or by a signal (negative)."""
+
+    code: int
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The worker died under the item: "signal 9 (KILL)", "timeout", "exit 3", ..."""
+
+    how: str
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The surroundings are not as they must be; *why* says what is missing or full."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A stop or a reload ended the attempt."""
+
+
+End: TypeAlias = Returned | Raised | Exited | Died | Broken | Stopped
+
+
+class Policy(Protocol):
+    """What of `resumed.retry.Policy` is asked here."""
+
+    def after(self, failures: int) -> float | None:
+        """Return the seconds to wait after so many failures, None when they are used up."""
+        ...
+
+    def is_transient(self, qualified_names: Sequence[str]) -> bool:
+        """Tell whether an exception with these class names is worth another attempt."""
+        ...
+
+    def exit_verdict(self, code: int) -> str:
+        """Tell what a command's exit status means: done, transient or permanent."""
+        ...
+
+
+def judge(  # noqa: PLR0913 - everything that the decision depends on, and nothing else
+    entry: Entry,
+    end: End,
+    *,
+    output: str,
+    identity: Identity | None,
+    policy: Policy,
+    at: float,
+) -> Fact:
+    """Return the record that an attempt's end calls for.
+
+    *identity* is the file's now, None when it is gone; *output* is the tail of what the
+    handler printed.
+    """
+    about: Record = {"id": entry.id, "attempt": entry.attempts}
+    match end:
+        case Stopped():
+            return Fact("interrupted", at, about)
+        case Broken(why):
+            return Fact("interrupted", at, {**about, "why": why})
+        case _:
+            pass
+    if identity is not None and identity != entry.identity:
+        return _changed(entry, identity, output, at)
+    if isinstance(end, Returned):
+        told = {"result": end.result, "seconds": round(end.seconds, 6)}
+        return Fact("done", at, {**about, **told})
+    fault, transient = _weigh(end, policy)
+    delay = policy.after(entry.failures + 1) if transient and identity is not None else None
+    told = {**about, "step": end.step, "error": {"kind": fault.kind, "text": fault.text}}
+    if delay is None:
+        return Fact("failed", at, {**told, "output": output})
+    return Fact("waiting", at, {**told, "delay": round(delay, 3), "output": output})
+
+
+def crashed_for_good(entry: Entry, max_crashes: int, at: float) -> Fact | None:
+    """Return the failure of an item that took the program down too often, else None."""
+    if entry.crashes < max_crashes:
+        return None
+    text = f"the program died {entry.crashes} times in a row while this was running"
+    return failure(entry, Fault("crashed", text), at)
+
+
+def failure(entry: Entry, fault: Fault, at: float) -> Fact:
+    """Return the record of a failure that no attempt had."""
+    error = {"kind": fault.kind, "text": fault.text}
+    about = {"id": entry.id, "attempt": entry.attempts, "step": None, "error": error}
+    return Fact("failed", at, {**about, "output": ""})
+
+
+def _changed(entry: Entry, identity: Identity, output: str, at: float) -> Fact:
+    """Begin anew with a changed file, once; a second time it is a failure."""
+    if entry.changes:
+        fault = Fault("changed", "the file was changed again while it was being processed")
+        record = failure(entry, fault, at)
+        return record._replace(particulars={**record.particulars, "output": output})
+    about = {
+        "id": entry.id,
+        "name": entry.name,
+        "inode": identity.inode,
+        "size": identity.size,
+        "mtime_ns": identity.mtime_ns,
+        "owner": entry.owner,
+        "changed": True,
+    }
+    return Fact("claimed", at, about)
+
+
+def _weigh(end: Raised | Exited | Died, policy: Policy) -> tuple[Fault, bool]:
+    """Name the fault, and tell whether another attempt may succeed."""
+    match end:
+        case Raised(kinds, text):
+            return Fault(kinds[0], text), policy.is_transient(kinds)
+        case Exited(code) if code < 0:
+            return Fault(f"signal {-code}", f"the command was ended by signal {-code}"), True
+        case Exited(code):
+            fault = Fault(f"exit {code}", f"the command ended with status {code}")
+            return fault, policy.exit_verdict(code) == "transient"
+        case Died(how):
+            return Fault(how, f"the handler's process ended: {how}"), True
