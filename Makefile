@@ -3,7 +3,7 @@
 #              (OLDEST=1: the oldest supported libraries; TESTS=...: only these, no coverage)
 # make proof   run the long proofs: kills, power cuts, full disks
 # make bench   measure the speed (PEERS=1: and that of others)
-# make check   ruff and mypy alone; make fix: let ruff mend what it can
+# make check   ruff and mypy alone; make fix: mend what they can, and the README's reference
 #
 # A fresh clone, make and a Python of at least 3.11 are all that is needed: each target
 # makes the virtual environment that it works in.
@@ -68,6 +68,7 @@ check: $(VENV)/test-ready
 fix: $(VENV)/test-ready
 	$(VENV)/bin/ruff check --fix resumed tests
 	$(VENV)/bin/ruff format resumed tests
+	$(VENV)/bin/python tests/test_readme.py
 
 proof: $(VENV)/test-ready
 	$(VENV)/bin/python tests/proof/run.py
