@@ -79,6 +79,10 @@ class Policy(Protocol):
         """Tell what a command's exit status means: done, transient or permanent."""
         ...
 
+    def is_environment(self, errno: int) -> bool:
+        """Tell whether this error is about a full or read-only disk, not about the item."""
+        ...
+
 
 def judge(  # noqa: PLR0913 - everything that the decision depends on, and nothing else
     entry: Entry,
@@ -95,13 +99,9 @@ def judge(  # noqa: PLR0913 - everything that the decision depends on, and nothi
     handler printed.
     """
     about: Record = {"id": entry.id, "attempt": entry.attempts}
-    match end:
-        case Stopped():
-            return Fact("interrupted", at, about)
-        case Broken(why):
-            return Fact("interrupted", at, {**about, "why": why})
-        case _:
-            pass
+    broken = surroundings(end, policy)
+    if broken is not None or isinstance(end, Stopped):
+        return Fact("interrupted", at, {**about, "why": broken} if broken else about)
     if identity is not None and identity != entry.identity:
         return _changed(entry, identity, output, at)
     if isinstance(end, Returned):
@@ -109,10 +109,22 @@ def judge(  # noqa: PLR0913 - everything that the decision depends on, and nothi
         return Fact("done", at, {**about, **told})
     fault, transient = _weigh(end, policy)
     delay = policy.after(entry.failures + 1) if transient and identity is not None else None
-    told = {**about, "step": end.step, "error": {"kind": fault.kind, "text": fault.text}}
+    step = getattr(end, "step", None)
+    told = {**about, "step": step, "error": {"kind": fault.kind, "text": fault.text}}
     if delay is None:
         return Fact("failed", at, {**told, "output": output})
     return Fact("waiting", at, {**told, "delay": round(delay, 3), "output": output})
+
+
+def surroundings(end: End, policy: Policy) -> str | None:
+    """Say what the place lacks, when that and not the item ended the attempt."""
+    match end:
+        case Broken(why):
+            return why
+        case Raised(_, text, errno) if errno is not None and policy.is_environment(errno):
+            return text
+        case _:
+            return None
 
 
 def crashed_for_good(entry: Entry, max_crashes: int, at: float) -> Fact | None:
@@ -148,7 +160,7 @@ def _changed(entry: Entry, identity: Identity, output: str, at: float) -> Fact:
     return Fact("claimed", at, about)
 
 
-def _weigh(end: Raised | Exited | Died, policy: Policy) -> tuple[Fault, bool]:
+def _weigh(end: End, policy: Policy) -> tuple[Fault, bool]:
     """Name the fault, and tell whether another attempt may succeed."""
     match end:
         case Raised(kinds, text):
@@ -160,3 +172,5 @@ def _weigh(end: Raised | Exited | Died, policy: Policy) -> tuple[Fault, bool]:
             return fault, policy.exit_verdict(code) == "transient"
         case Died(how):
             return Fault(how, f"the handler's process ended: {how}"), True
+        case Returned() | Broken() | Stopped():
+            raise AssertionError(end)  # decided before
