@@ -4,7 +4,10 @@ The names of `watchbot_progress` are kept where it has one. Whoever raises one o
 changed nothing.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from resumed.errors import EXIT_SOME_FAILED, EXIT_USAGE, ResumedError
 
@@ -63,10 +66,10 @@ class JobExists(ProgressError, RuntimeError):  # noqa: N818 - sibling of the abo
 
 
 class JobEnded(ProgressError, RuntimeError):  # noqa: N818 - sibling of the above
-    """Refuse to change a job whose reduce was confirmed."""
+    """Refuse to change a job whose reduce is claimed or confirmed."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"job {job_id!r}: its reduce is done; delete the job to run it again")
+        super().__init__(f"job {job_id!r}: its reduce is done or on its way; delete it to run anew")
 
 
 class PartLeased(ProgressError, RuntimeError):  # noqa: N818 - sibling of the above
@@ -79,14 +82,42 @@ class PartLeased(ProgressError, RuntimeError):  # noqa: N818 - sibling of the ab
         self.until_at = until_at
 
 
+class PartGivenUp(ProgressError, RuntimeError):  # noqa: N818 - sibling of the above
+    """Refuse an attempt of a part that failed for good."""
+
+    exit_status = EXIT_SOME_FAILED
+
+    def __init__(self, job_id: str, part_id: str) -> None:
+        super().__init__(f"job {job_id!r}: part {part_id!r} failed for good; retry the job")
+
+
 class LeaseLost(ProgressError, RuntimeError):  # noqa: N818 - sibling of the above
     """Say that another attempt has the part by now, or that it ended."""
 
-    def __init__(self, job_id: str, part_id: str, attempt: int) -> None:
-        super().__init__(
-            f"job {job_id!r}: attempt {attempt} of part {part_id!r} lost its lease; stop it"
-        )
+    def __init__(self, job_id: str, part_id: str) -> None:
+        super().__init__(f"job {job_id!r}: part {part_id!r}: the lease is lost; stop this attempt")
 
 
 class ProgressTypeError(ProgressError, TypeError):
     """Refuse an argument that is not what it must be: a backend, an id, or JSON."""
+
+
+def refuse(answer: Sequence[Any], job_id: str, part_id: str) -> None:
+    """Raise the error that a backend's answer names; return for any other answer."""
+    match answer[0]:
+        case "JobDoesNotExist":
+            raise JobDoesNotExist(job_id)
+        case "JobEnded":
+            raise JobEnded(job_id)
+        case "JobFailed":
+            raise JobFailed(job_id, JobFault(*json.loads(answer[1])))
+        case "PartDoesNotExist":
+            raise PartDoesNotExist(job_id, part_id)
+        case "PartGivenUp":
+            raise PartGivenUp(job_id, part_id)
+        case "PartLeased":
+            raise PartLeased(job_id, part_id, float(answer[1]))
+        case "LeaseLost":
+            raise LeaseLost(job_id, part_id)
+        case _:
+            return
