@@ -55,6 +55,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.items: dict[str, Entry] = {}
+        self.kept: dict[Identity, str] = {}  # failed items by their file, which may come back
         self.counts: dict[str, int] = {}
         self.answers: dict[str, Record] = {}
         self.version = ""
@@ -188,10 +189,13 @@ class Ledger:
             _at(r),
             entry.kept_as,
         )
+        if entry.kept_as is not None:
+            self.kept[entry.identity] = entry.id
         self._count("failed", r)
 
     def _gone(self, r: Record) -> None:
-        del self.items[str(r["id"])]
+        entry = self.items.pop(str(r["id"]))
+        self.kept.pop(entry.identity, None)
         self._count("gone", r)
 
     def _put_away(self, r: Record) -> None:
@@ -201,6 +205,8 @@ class Ledger:
             case Failed(attempt, step, fault, output, at):
                 entry.kept_as = kept_as
                 entry.state = Failed(attempt, step, fault, output, at, kept_as)
+                if kept_as is not None:
+                    self.kept[entry.identity] = entry.id
             case Held(reason, at):
                 entry.kept_as = kept_as
                 entry.state = Held(reason, at, kept_as)
@@ -209,6 +215,7 @@ class Ledger:
 
     def _retried(self, r: Record) -> None:
         entry = self._entry(r)
+        self.kept.pop(entry.identity, None)
         entry.state = Pending()
         entry.failures = entry.crashes = entry.changes = 0
         if r.get("fresh"):
@@ -222,6 +229,7 @@ class Ledger:
         self._entry(r).state = Pending()
 
     def _removed(self, r: Record) -> None:
+        self.kept.pop(self._entry(r).identity, None)
         self._entry(r).state = Removed(_at(r))
         self._count("removed", r)
 

@@ -89,12 +89,15 @@ def read(folder_fd: int, name: str) -> Request | Refused | None:
     return _parse(name, about.st_uid, content)
 
 
-def discard(folder_fd: int, name: str) -> None:
-    """Remove an answered request; one that cannot be removed stays, and is not heard again."""
+def discard(folder_fd: int, name: str) -> bool:
+    """Remove an answered request; return False when it cannot be removed."""
     try:
         os.unlink(name, dir_fd=folder_fd)
+    except FileNotFoundError:
+        return True
     except OSError:
-        return
+        return False
+    return True
 
 
 def _parse(name: str, owner: int, content: bytes) -> Request | Refused:

@@ -109,6 +109,10 @@ class Schedule:
         """Tell whether *item_id* runs as a suspect, beside nobody."""
         return self._alone is not None and self._alone[0] == item_id
 
+    def at_hand(self, item_id: str) -> bool:
+        """Tell whether an item waits here, rather than being given out."""
+        return item_id in self._tickets or item_id in self._parked
+
     def give_back(self, item_ids: Sequence[str]) -> None:
         """Put items that were given out and did not begin to the front again."""
         for item_id in reversed(item_ids):

@@ -1,0 +1,264 @@
+"""Take items from their claim to their outcome: give them out, listen, record, go on.
+
+What a worker says becomes a record here, and what a record calls for is done here or, when
+it may only be done once the disk has it, handed to the recorder to be done then.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from resumed import text, verdict
+from resumed.entry import Entry
+from resumed.model import Fact, Failed, Fault, Held, Removed, Running, Waiting
+from resumed.recorder import Recorder
+from resumed.report import (
+    Absent,
+    Began,
+    Busy,
+    Finished,
+    GaveBack,
+    Progressed,
+    Report,
+    StepTaken,
+    WorkerDied,
+)
+from resumed.schedule import Schedule
+from resumed.spool import Spool
+from resumed.verdict import Died, End, Policy, Stopped
+from resumed.wire import Assignment
+
+OUTPUT_LIMIT_BYTES = 4096
+
+
+class Workers(Protocol):
+    """What of `resumed.pool.Pool` is asked here."""
+
+    def room(self) -> Mapping[int, int]:
+        """Say how many more items each worker that serves may be sent, idle ones first."""
+        ...
+
+    def assign(self, worker: int, assignments: list[Assignment]) -> None:
+        """Send items to a worker."""
+        ...
+
+    def acknowledge(self, worker: int, id_: str, step: str) -> None:
+        """Tell a worker that its step is durable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Hold what of the configuration decides how items end."""
+
+    policy: Policy
+    max_crashes: int
+
+
+class Runner:
+    """The way of the items through the workers."""
+
+    def __init__(  # noqa: PLR0913 - the parts that meet here
+        self,
+        *,
+        recorder: Recorder,
+        schedule: Schedule,
+        spool: Spool,
+        workers: Workers,
+        active: Path,
+        limits: Limits,
+        clock: Callable[[], float],
+        tell: Callable[..., None],
+        pause: Callable[[str], None],
+    ) -> None:
+        """*clock* is monotonic; *tell* writes an event; *pause* stops intake with a reason."""
+        self.limits = limits
+        self.ended: list[Entry] = []
+        self.missing: list[Entry] = []
+        self.progress: dict[str, tuple[float, float | None]] = {}
+        self._recorder = recorder
+        self._schedule = schedule
+        self._spool = spool
+        self._workers = workers
+        self._active = f"{active}/"
+        self._clock = clock
+        self._tell = tell
+        self._pause = pause
+        self._listeners: dict[type, Callable[..., None]] = {
+            Began: self._began,
+            StepTaken: self._step_taken,
+            Progressed: self._progressed,
+            Finished: self._finished,
+            GaveBack: self._gave_back,
+            WorkerDied: self._worker_died,
+        }
+
+    def take_in(self, entry: Entry) -> None:
+        """Put an item that is to run where its turn will come."""
+        now = self._clock()
+        match entry.state:
+            case Waiting(_, _, _, at, delay):
+                # A clock that jumped must neither start a storm nor lose a retry.
+                rest = min(max(at + delay - self._recorder.now(), 0.0), delay)
+                self._schedule.add_waiting(entry.id, entry.name, now + rest)
+            case _ if entry.suspect:
+                self._schedule.add_suspect(entry.id, entry.name, now)
+            case _:
+                self._schedule.add(entry.id, entry.name)
+
+    def give_out(self) -> int:
+        """Send items to the workers that have room; return how many."""
+        sent = 0
+        for worker, room in self._workers.room().items():
+            ids = self._schedule.take(room, self._clock())
+            if not ids:
+                break
+            if self._schedule.is_alone(ids[0]):
+                self._start_suspect(ids[0])
+            self._workers.assign(worker, [self._assignment(i) for i in ids])
+            sent += len(ids)
+        return sent
+
+    def hear(self, report: Report) -> None:
+        """Record what a worker said, and what follows from it."""
+        listener = self._listeners.get(type(report))
+        if listener is not None:
+            listener(report)
+
+    def apply(self, fact: Fact) -> None:
+        """Record what became of an item, and let the schedule know.
+
+        Log lines wait until the record is durable.
+        """
+        entry = self._recorder.ledger.items[fact.particulars["id"]]
+        self._recorder.record(fact.kind, **fact.particulars)
+        self.progress.pop(entry.id, None)
+        match fact.kind:
+            case "done" | "failed":
+                self._schedule.finish(entry.id)
+                self.ended.append(entry)
+            case "waiting" | "claimed":
+                self._schedule.release(entry.id)
+                self.take_in(entry)
+            case _:
+                self._schedule.release(entry.id)
+                self._schedule.give_back([entry.id])
+        self._recorder.then(partial(self._log, entry.name, fact))
+
+    def record_crashes(self) -> None:
+        """At a start: charge the attempts that the last program took down with it."""
+        for entry in list(self._recorder.ledger.items.values()):
+            if isinstance(entry.state, Running):
+                self.charge_crash(entry, entry.state.attempt)
+
+    def charge_crash(self, entry: Entry, attempt: int) -> None:
+        """Record one attempt as crashed, and fail its item when that was once too often."""
+        self._recorder.record("crashed", id=entry.id, attempt=attempt)
+        self._tell("crashed", id=entry.id, name=entry.name, attempt=attempt)
+        final = verdict.crashed_for_good(entry, self.limits.max_crashes, self._recorder.now())
+        if final is not None:
+            self.apply(final)
+
+    def fail(self, entry: Entry, fault: Fault) -> None:
+        """Record a failure that no attempt had."""
+        self.apply(verdict.failure(entry, fault, self._recorder.now()))
+
+    def _start_suspect(self, item_id: str) -> None:
+        entry = self._recorder.ledger.items[item_id]
+        self._recorder.record("started", id=item_id, attempt=entry.attempts + 1)
+        self._recorder.commit()
+
+    def _assignment(self, item_id: str) -> Assignment:
+        entry = self._recorder.ledger.items[item_id]
+        attempt = entry.attempts if isinstance(entry.state, Running) else entry.attempts + 1
+        folder = self._active + item_id
+        return Assignment(
+            id=item_id,
+            name=entry.name,
+            path=f"{folder}/{entry.name.rpartition('/')[2]}",
+            attempt=attempt,
+            key=item_id,
+            scratch=folder + ".work",
+            lock=folder,
+            steps=entry.steps,
+        )
+
+    def _began(self, report: Began) -> None:
+        entry = self._recorder.ledger.items[report.id]
+        if not isinstance(entry.state, Running):
+            self._recorder.record_lazily("started", id=report.id, attempt=report.attempt)
+        self._tell("started", id=report.id, name=entry.name, attempt=report.attempt)
+
+    def _step_taken(self, report: StepTaken) -> None:
+        self._recorder.record("stepped", id=report.id, step=report.step, result=report.result)
+        self._recorder.then(
+            partial(self._workers.acknowledge, report.worker, report.id, report.step)
+        )
+
+    def _progressed(self, report: Progressed) -> None:
+        self.progress[report.id] = (report.done, report.total)
+
+    def _finished(self, report: Finished) -> None:
+        entry = self._recorder.ledger.items[report.id]
+        match report.end:
+            case Busy():
+                self._schedule.release(entry.id)
+                due = self._clock() + verdict.BUSY_SECONDS
+                self._schedule.add_waiting(entry.id, entry.name, due)
+            case Absent():
+                self._schedule.release(entry.id)
+                self.missing.append(entry)
+            case end:
+                if report.scratch:
+                    self._spool.expect_scratch(entry.id)
+                self._weigh(entry, end, report.output)
+
+    def _gave_back(self, report: GaveBack) -> None:
+        self._schedule.give_back(report.ids)
+
+    def _worker_died(self, report: WorkerDied) -> None:
+        self._schedule.give_back(report.queued)
+        if report.id is not None:
+            end = Stopped() if report.interrupted else Died(report.how, report.step)
+            self._spool.expect_scratch(report.id)
+            self._weigh(self._recorder.ledger.items[report.id], end, report.output)
+        if not report.interrupted:
+            self._tell("worker_died", worker=report.worker, how=report.how)
+
+    def _weigh(self, entry: Entry, end: End, output: bytes) -> None:
+        broken = verdict.surroundings(end, self.limits.policy)
+        if broken is not None:
+            self._pause(broken)
+        fact = verdict.judge(
+            entry,
+            end,
+            output=text.tail(output, OUTPUT_LIMIT_BYTES) if output else "",
+            identity=self._spool.identity(entry.id, entry.name),
+            policy=self.limits.policy,
+            at=self._recorder.now(),
+        )
+        self.apply(fact)
+
+    def _log(self, name: str, fact: Fact) -> None:
+        fields = {**fact.particulars, "name": name}
+        fields.pop("result", None)
+        fields.pop("output", None)
+        if "error" in fields:
+            error = fields["error"]
+            fields["error"] = f"{error['kind']}: {error['text']}"
+        if "delay" in fields:
+            fields["delay"] = text.duration(fields["delay"])
+        self._tell(fact.kind, **fields)
+
+
+def at_rest(entry: Entry) -> bool:
+    """Tell whether an item is neither to run nor on its way to a folder."""
+    match entry.state:
+        case Failed(_, _, _, _, _, kept_as) | Held(_, _, kept_as):
+            return kept_as is not None
+        case Removed():
+            return False
+        case _:
+            return False
