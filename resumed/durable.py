@@ -20,7 +20,6 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -34,18 +33,8 @@ _RENAME_NOREPLACE = 1
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXTENSION_LIMIT_BYTES = 32
 _ABOUT_THE_FILE = frozenset(
-    {
-        errno.EEXIST,
-        errno.ENOENT,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EXDEV,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.EBUSY,
-        errno.ETXTBSY,
-        errno.ENAMETOOLONG,
-    }
+    {errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EXDEV}
+    | {errno.ENOTDIR, errno.EISDIR, errno.EBUSY, errno.ETXTBSY, errno.ENAMETOOLONG}
 )
 
 
@@ -101,20 +90,25 @@ def move(source_fd: int, source: str, target_fd: int, target: str) -> None:
     if not _libc().renameat2(source_fd, old, target_fd, new, _RENAME_NOREPLACE):
         return
     error = _errno_error(source)
-    if error.errno in (errno.EINVAL, errno.ENOSYS):
-        _of_file(source_fd, lambda: _link_and_unlink(source_fd, source, target_fd, target))
-    elif error.errno in _ABOUT_THE_FILE:
-        raise error
-    else:
-        raise StorageError(_place(source_fd, source), error) from error
+    if error.errno not in (errno.EINVAL, errno.ENOSYS):
+        raise _judged(error, source_fd, source)
+    try:
+        _link_and_unlink(source_fd, source, target_fd, target)
+    except OSError as error:
+        raise _judged(error, source_fd, source) from None
 
 
 def move_folder(parent_fd: int, source: str, target: str) -> None:
-    """Rename a folder of ours beside itself; *target* must be new or an empty folder."""
-    _of_file(
-        parent_fd,
-        lambda: os.rename(source, target, src_dir_fd=parent_fd, dst_dir_fd=parent_fd),
-    )
+    """Rename a folder of ours beside itself; *target* must be new or an empty folder.
+
+    Raises:
+        OSError: *source* is missing, or *target* is not empty.
+        StorageError: The disk refused.
+    """
+    try:
+        os.rename(source, target, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
+    except OSError as error:
+        raise _judged(error, parent_fd, source) from None
 
 
 def move_free(source_fd: int, source: str, target_fd: int, target: str, spare: str) -> str:
@@ -159,21 +153,19 @@ def place(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
         FileExistsError: *name* is taken; nothing was changed.
         StorageError: The disk refused; a crash leaves at most a file with `TEMPORARY_PREFIX`.
     """
-    temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
-    _write_new(folder_fd, temporary, content, mode, os.O_EXCL)
     try:
-        move(folder_fd, temporary, folder_fd, name)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=folder_fd)
+        drop(folder_fd, name, content, mode)
+    except FileExistsError:
         raise
+    except OSError as error:
+        raise StorageError(_place(folder_fd, name), error) from error
     sync_folder(folder_fd)
 
 
 def replace(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
     """Exchange the content of a file that is ours alone, old or new whole; durable on return."""
     temporary = f".{name}.new"
-    _write_new(folder_fd, temporary, content, mode, os.O_TRUNC)
+    write_whole(folder_fd, temporary, content, mode)
     try:
         os.rename(temporary, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
     except OSError as error:
@@ -181,7 +173,7 @@ def replace(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> Non
     sync_folder(folder_fd)
 
 
-def drop(folder_fd: int, name: str, content: bytes) -> None:
+def drop(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
     """Let a whole file appear in somebody else's folder, which we may not be allowed to read.
 
     The bytes are synced, the name is as durable as the folder's owner makes it.
@@ -190,13 +182,14 @@ def drop(folder_fd: int, name: str, content: bytes) -> None:
         OSError: The folder is closed to us, or the disk is full.
     """
     temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
-    fd = os.open(temporary, _NEW | os.O_EXCL, 0o640, dir_fd=folder_fd)
+    fd = os.open(temporary, _NEW | os.O_EXCL, mode, dir_fd=folder_fd)
     try:
         write_all(fd, content)
         sync(fd)
         move(folder_fd, temporary, folder_fd, name)
     except (OSError, StorageError):
-        os.unlink(temporary, dir_fd=folder_fd)
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder_fd)
         raise
     finally:
         os.close(fd)
@@ -204,7 +197,12 @@ def drop(folder_fd: int, name: str, content: bytes) -> None:
 
 def write_whole(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
     """Write a file of ours, whatever was left under that name; its name is not yet durable."""
-    _write_new(folder_fd, name, content, mode, os.O_TRUNC)
+    fd = open_file(folder_fd, name, _NEW | os.O_TRUNC, mode)
+    try:
+        write_all(fd, content)
+        sync(fd)
+    finally:
+        os.close(fd)
 
 
 def supersede(folder_fd: int, fresh: str, name: str, previous: str) -> None:
@@ -264,22 +262,6 @@ def _place(folder_fd: int, name: str) -> str:
     return f"{path_of(folder_fd)}/{name}"
 
 
-def _write_new(folder_fd: int, name: str, content: bytes, mode: int, how: int) -> None:
-    try:
-        fd = os.open(name, _NEW | how, mode, dir_fd=folder_fd)
-    except OSError as error:
-        raise StorageError(_place(folder_fd, name), error) from error
-    try:
-        write_all(fd, content)
-        sync(fd)
-    except StorageError:
-        with suppress(OSError):
-            os.unlink(name, dir_fd=folder_fd)
-        raise
-    finally:
-        os.close(fd)
-
-
 def _link_and_unlink(source_fd: int, source: str, target_fd: int, target: str) -> None:
     try:
         os.link(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
@@ -294,14 +276,11 @@ def _link_and_unlink(source_fd: int, source: str, target_fd: int, target: str) -
     os.unlink(source, dir_fd=source_fd)
 
 
-def _of_file(folder_fd: int, rename: Callable[[], None]) -> None:
-    """Call *rename*; tell a fault of the names from a fault of the disk."""
-    try:
-        rename()
-    except OSError as error:
-        if error.errno in _ABOUT_THE_FILE:
-            raise
-        raise StorageError(path_of(folder_fd), error) from error
+def _judged(error: OSError, folder_fd: int, name: str) -> OSError | StorageError:
+    """Tell a fault of the names from a fault of the disk."""
+    if error.errno in _ABOUT_THE_FILE:
+        return error
+    return StorageError(_place(folder_fd, name), error)
 
 
 def _errno_error(place_name: str) -> OSError:
@@ -312,12 +291,7 @@ def _errno_error(place_name: str) -> OSError:
 @cache
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.renameat2.argtypes = (
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_uint,
-    )
+    place = (ctypes.c_int, ctypes.c_char_p)
+    libc.renameat2.argtypes = (*place, *place, ctypes.c_uint)
     libc.syncfs.argtypes = (ctypes.c_int,)
     return libc

@@ -228,7 +228,7 @@ class Gate:
         if kind:
             return Foreign(name, kind)
         seen = sighting.again(signature_of(status), now)
-        return Unreadable(name, identity_of(status), seen, error.strerror)
+        return Unreadable(name, identity_of(status), seen, error.strerror or str(error))
 
     def _entries(self, prefix: str) -> Iterator[os.DirEntry[str]]:
         """List a folder through a descriptor of its own, whose position nobody shares."""

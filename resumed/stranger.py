@@ -109,6 +109,11 @@ def status_at(folder_fd: int, name: str) -> os.stat_result:
     return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
 
 
+def names_in(folder_fd: int) -> list[str]:
+    """List an open folder."""
+    return os.listdir(folder_fd)
+
+
 def open_file(folder_fd: int, name: str) -> int:
     """Open for reading without following or blocking; ask `kind_of` its mode before use."""
     return os.open(name, _OPEN, dir_fd=folder_fd)

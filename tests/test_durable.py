@@ -207,7 +207,7 @@ def test_a_folder_does_not_replace_one_that_has_files(folder, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
 
-    with pytest.raises(StorageError):
+    with pytest.raises(OSError, match="not empty"):
         durable.move_folder(folder, "old", "full")
 
     assert (tmp_path / "full" / "file").exists()
@@ -323,6 +323,54 @@ def test_a_write_that_fails_halfway_leaves_nothing_behind(folder, monkeypatch):
         durable.place(folder, "a.txt", b"content")
 
     assert os.listdir(folder) == []
+
+
+def test_placing_into_a_folder_that_is_gone_is_a_storage_error(tmp_path):
+    (tmp_path / "gone").mkdir()
+    fd = durable.open_folder(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    with pytest.raises(StorageError):
+        durable.place(fd, "a.txt", b"content")
+
+    os.close(fd)
+
+
+def test_a_dropped_file_is_whole_and_takes_no_name(folder, tmp_path):
+    durable.drop(folder, "a.txt", b"content")
+
+    with pytest.raises(FileExistsError):
+        durable.drop(folder, "a.txt", b"other")
+    assert (tmp_path / "a.txt").read_bytes() == b"content"
+    assert os.listdir(folder) == ["a.txt"]
+
+
+def test_a_file_is_superseded_and_kept_as_the_previous_one(folder, tmp_path):
+    for content in (b"1", b"2", b"3"):
+        durable.write_whole(folder, "fresh", content)
+        if content == b"1":
+            os.rename("fresh", "state", src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            durable.supersede(folder, "fresh", "state", "previous")
+
+    assert (tmp_path / "state").read_bytes() == b"3"
+    assert (tmp_path / "previous").read_bytes() == b"2"
+
+
+def test_nothing_supersedes_what_is_not_there(folder):
+    durable.write_whole(folder, "fresh", b"1")
+
+    with pytest.raises(StorageError):
+        durable.supersede(folder, "fresh", "state", "previous")
+
+
+def test_a_file_of_ours_is_opened_unless_it_is_a_symlink(folder, tmp_path):
+    (tmp_path / "link").symlink_to("/etc/hostname")
+
+    os.close(durable.open_file(folder, "lock", os.O_RDWR | os.O_CREAT))
+
+    with pytest.raises(StorageError):
+        durable.open_file(folder, "link", os.O_RDONLY)
 
 
 # locks and folders

@@ -1,0 +1,283 @@
+"""Hold the folders of one spool open, and move single files between them.
+
+An item in work lies in ``active/ID/NAME``. Making and removing a folder costs ten times what
+a rename does, so an emptied one stays as a spare, under its old ID, and is renamed for the
+next item: the ID in the path of a file that no record knows says nothing about the file.
+
+Every function here looks before it moves, never follows a symlink, and has made durable what
+it did when it returns.
+"""
+
+import os
+import re
+from collections.abc import Container
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from resumed import durable, stranger
+from resumed.arrival import identity_of
+from resumed.errors import ConfigError, LockedError, Mistake, StorageError
+from resumed.model import Identity
+from resumed.settings import Paths
+from resumed.stranger import Folder
+
+Shelf: TypeAlias = Literal["hold", "done", "failed"]
+
+SPARES_KEPT = 512
+WORK_SUFFIX = ".work"
+
+_ID = re.compile(r"[0-9a-f]{11}-[0-9a-f]{10}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A file that is ours now, at ``active/ID/NAME``, and durably so."""
+
+    id: str
+    name: str
+    identity: Identity
+    owner: int
+
+
+class Folders:
+    """The inbox and our own folders, by descriptors; no path is resolved twice."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Open everything.
+
+        Raises:
+            ConfigError: Folders are missing, are symlinks or are closed to us; all are named.
+        """
+        mistakes = []
+        opened: dict[str, Folder] = {}
+        for name in ("inbox", "active", "hold", "done", "failed", "out"):
+            path = Path(getattr(paths, name))
+            try:
+                opened[name] = Folder(path)
+            except OSError as error:
+                remedy = "make it, or mend [paths]; 'resumed check' tells more"
+                mistakes.append(Mistake(path, 0, f"{_said(error)}: {remedy}"))
+        if mistakes:
+            for folder in opened.values():
+                folder.close()
+            raise ConfigError(tuple(mistakes))
+        self.inbox = opened["inbox"]
+        self._opened = opened
+        self._active = opened["active"].fd
+        self._spares: dict[str, None] = {}
+
+    def fd(self, folder: Literal["active", "hold", "done", "failed", "out"]) -> int:
+        """Return the descriptor of a folder of ours, which stays ours to close."""
+        return self._opened[folder].fd
+
+    def close(self) -> None:
+        """Remove the spare folders and let go of the others."""
+        self.tidy()
+        for folder in self._opened.values():
+            folder.close()
+
+    def tidy(self) -> None:
+        """Remove the spare folders, for an idle moment."""
+        while self._spares:
+            with suppress(OSError):
+                os.rmdir(self._spares.popitem()[0], dir_fd=self._active)
+
+    def active_entries(self) -> list[tuple[str, list[str]]]:
+        """List what lies in ``active/``, by ID, oldest first; empty folders become spares."""
+        entries = []
+        for folder in sorted(filter(_ID.fullmatch, stranger.names_in(self._active))):
+            try:
+                fd = durable.open_folder(folder, dir_fd=self._active)
+            except OSError:  # a file or a symlink that somebody put there
+                continue
+            names = sorted(stranger.names_in(fd))
+            if names:
+                entries.append((folder, names))
+            else:
+                self._recycle(folder, fd)
+            os.close(fd)
+        return entries
+
+    def sweep(self, live: Container[str]) -> None:
+        """Remove the scratch folders of items that are not *live*."""
+        for folder in stranger.names_in(self._active):
+            id_ = folder.removesuffix(WORK_SUFFIX)
+            if id_ != folder and _ID.fullmatch(id_) and id_ not in live:
+                self._remove_work(id_)
+
+    def identity(self, id_: str, name: str) -> Identity | None:
+        """Look at an item's file in ``active/``; None when it is gone, or no file."""
+        return _identity_at(self._active, f"{id_}/{_last(name)}")
+
+    def find_kept(self, folder: Shelf, kept_as: str) -> Identity | None:
+        """Look at a file that was put away; None when it is gone, or no file."""
+        try:
+            return stranger.at(self.fd(folder), kept_as, _identity_at)
+        except OSError:
+            return None
+
+    def search(self, folder: Shelf, id_: str, name: str, identity: Identity) -> str | None:
+        """Find under which name a move that was not recorded has put a file away."""
+        before, slash, last = name.rpartition("/")
+        for used in (last, durable.spare_name(last, id_), durable.spare_name(last, f"{id_}-2")):
+            if self.find_kept(folder, before + slash + used) == identity:
+                return before + slash + used
+        return None
+
+    def take_back(
+        self, folder: Shelf, kept_as: str, id_: str, name: str, identity: Identity
+    ) -> bool:
+        """Move a file that was put away to ``active/ID/NAME``, if it is still that file."""
+        return self._fetch(self.fd(folder), kept_as, id_, name, identity)
+
+    def reclaim(self, id_: str, name: str, identity: Identity) -> bool:
+        """Move a file from the inbox to ``active/ID/NAME``, if it is the item's very file."""
+        return self._fetch(self.inbox.fd, name, id_, name, identity)
+
+    def adopt(self, folder: str, name: str, id_: str, marker: str | None = None) -> Claimed | None:
+        """Move a file, and its marker, from one entry of ``active/`` to that of a new ID.
+
+        Returns None for what is no regular file; it stays where it is.
+        """
+        status = _status_at(self._active, f"{folder}/{name}")
+        if status is None or stranger.kind_of(status.st_mode):
+            return None
+        self._make_entry(id_)
+        durable.move(self._active, f"{folder}/{name}", self._active, f"{id_}/{name}")
+        if marker is not None:
+            with suppress(FileNotFoundError):
+                durable.move(self._active, f"{folder}/{marker}", self._active, f"{id_}/{marker}")
+        durable.sync_filesystem(self._active)
+        with suppress(FileNotFoundError):
+            self._empty(folder)
+        return Claimed(id_, name, identity_of(status), status.st_uid)
+
+    def unlink_kept(self, folder: Shelf, kept_as: str, identity: Identity) -> bool:
+        """Unlink a file that was put away, if it is still that file."""
+
+        def unlink(folder_fd: int, last: str) -> bool:
+            if _identity_at(folder_fd, last) != identity:
+                return False
+            os.unlink(last, dir_fd=folder_fd)
+            durable.sync_folder(folder_fd)
+            return True
+
+        try:
+            return stranger.at(self.fd(folder), kept_as, unlink)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StorageError(durable.path_of(self.fd(folder)), error) from error
+
+    def _fetch(self, root_fd: int, source: str, id_: str, name: str, identity: Identity) -> bool:
+        target = f"{id_}/{_last(name)}"
+
+        def fetch(folder_fd: int, last: str) -> bool:
+            if _identity_at(folder_fd, last) != identity:
+                return False
+            self._make_entry(id_)
+            durable.move(folder_fd, last, self._active, target)
+            if _identity_at(self._active, target) != identity:  # swapped under our eyes
+                durable.move_free(self._active, target, folder_fd, last, id_)
+                return False
+            self._sync_entry(id_)
+            durable.sync_folder(self._active)
+            durable.sync_folder(folder_fd)
+            return True
+
+        try:
+            return stranger.at(root_fd, source, fetch)
+        except OSError:
+            return False
+
+    def _make_entry(self, id_: str) -> None:
+        """Make sure that there is ``active/ID``, best from a spare folder; not durable yet."""
+        if id_ in self._spares:  # the item was here before
+            del self._spares[id_]
+            return
+        while self._spares:
+            spare, _ = self._spares.popitem()
+            try:
+                durable.move_folder(self._active, spare, id_)
+            except FileNotFoundError:
+                continue
+            except OSError:  # it is there, with something in it
+                self._spares[spare] = None
+            return
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(id_, 0o700, dir_fd=self._active)
+        except OSError as error:
+            raise StorageError(durable.path_of(self._active), error) from error
+
+    def _sync_entry(self, id_: str) -> None:
+        fd = durable.open_folder(id_, dir_fd=self._active)
+        try:
+            durable.sync_folder(fd)
+        finally:
+            os.close(fd)
+
+    def _empty(self, id_: str) -> None:
+        """Recycle the folder of an entry, unless something is left in it."""
+        fd = durable.open_folder(id_, dir_fd=self._active)
+        try:
+            if not stranger.names_in(fd):
+                self._recycle(id_, fd)
+        finally:
+            os.close(fd)
+
+    def _recycle(self, id_: str, fd: int) -> None:
+        """Keep an empty folder for the next item.
+
+        One that is still locked belongs to an orphan of an attempt: it is removed, because
+        the next item would wait for that orphan. The lock is dropped as *fd* is closed.
+        """
+        try:
+            durable.lock(fd)
+        except LockedError:
+            spare = False
+        else:
+            spare = len(self._spares) < SPARES_KEPT
+        if spare:
+            self._spares[id_] = None
+        else:
+            with suppress(OSError):
+                os.rmdir(id_, dir_fd=self._active)
+
+    def _remove_work(self, id_: str) -> None:
+        """Remove an item's scratch folder, following nothing; what resists is left."""
+        folder = id_ + WORK_SUFFIX
+        try:
+            os.rmdir(folder, dir_fd=self._active)
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            os.unlink(folder, dir_fd=self._active)
+        except OSError:
+            from shutil import rmtree  # noqa: PLC0415 - slow to import and seldom needed
+
+            rmtree(folder, ignore_errors=True, dir_fd=self._active)
+
+
+def _last(name: str) -> str:
+    return name[name.rfind("/") + 1 :]
+
+
+def _said(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _status_at(folder_fd: int, name: str) -> os.stat_result | None:
+    try:
+        return stranger.status_at(folder_fd, name)
+    except OSError:
+        return None
+
+
+def _identity_at(folder_fd: int, name: str) -> Identity | None:
+    status = _status_at(folder_fd, name)
+    if status is None or stranger.kind_of(status.st_mode):
+        return None
+    return identity_of(status)

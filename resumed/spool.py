@@ -1,0 +1,256 @@
+"""Take files out of the inbox and put them away, in batches that share their syncs.
+
+Both moves are renames, and both are durable when they return, in the strictest reading of
+POSIX: the bytes (*sync_input*), the name where the file went, and that it is gone from where
+it was. A handful of files is synced one by one, more of them with one sync of the whole file
+system.
+
+What goes along: a file's marker lies beside it in ``active/ID``, and whatever else is found
+there when the item is put away (a handler may write beside its input) is put away with it,
+into ``done/`` when the item itself is to be deleted. Only the marker of a deleted item and
+the scratch folder ``active/ID.work`` are removed. So nothing is lost, and the folder is empty.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from resumed import durable, stranger
+from resumed.arrival import Ready, identity_of
+from resumed.errors import StorageError
+from resumed.folders import Claimed, Folders, Shelf
+from resumed.settings import Paths
+
+FEW = 16
+
+Why: TypeAlias = Literal["vanished", "changed", "open for writing", "unmovable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that could not be claimed; it is in the inbox as *name*, unless it vanished."""
+
+    name: str
+    why: Why
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PutAway:
+    """Say where an item's file goes; None: it is deleted."""
+
+    id: str
+    name: str
+    to: Shelf | None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a batch of put-aways has open until its sync."""
+
+    shelves: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+    entries: list[tuple[str, int]] = field(default_factory=list)
+
+    def close(self, kept_open: Iterable[int]) -> None:
+        opened = {fd for fd, _ in self.shelves.values()} - set(kept_open)
+        for fd in [*opened, *(fd for _, fd in self.entries)]:
+            os.close(fd)
+
+
+class Spool(Folders):
+    """The folders of one instance, with everything that moves files between them."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        sync_input: bool = True,
+        marker_of: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        """Open the folders; *marker_of* tells which file beside an item is its marker."""
+        super().__init__(paths)
+        self.sync_input = sync_input
+        self.marker_of = marker_of
+
+    # inbox -> active
+
+    def claim(self, ready: Sequence[Ready], ids: Sequence[str]) -> list[Claimed | Refused]:
+        """Move files to ``active/ID/NAME`` and close their descriptors; all durable on return.
+
+        Whether each is still complete is asked again after its move, on the same descriptor;
+        one that is not goes back into the inbox, under another name if its own is taken.
+        """
+        try:
+            answers = [self._claim(one, id_) for one, id_ in zip(ready, ids, strict=True)]
+            claimed = [
+                one
+                for one, answer in zip(ready, answers, strict=True)
+                if isinstance(answer, Claimed)
+            ]
+            entries = [answer.id for answer in answers if isinstance(answer, Claimed)]
+            if entries:
+                self._sync_claims(claimed, entries)
+        finally:
+            for one in ready:
+                if one.fd is not None:
+                    os.close(one.fd)
+        return answers
+
+    def _claim(self, one: Ready, id_: str) -> Claimed | Refused:
+        try:
+            folder_fd, last = stranger.enter(self.inbox.fd, one.name)
+        except OSError:
+            return Refused(one.name, "vanished")
+        try:
+            return self._move_in(one, id_, folder_fd, last)
+        finally:
+            stranger.leave(folder_fd, self.inbox.fd)
+
+    def _move_in(self, one: Ready, id_: str, folder_fd: int, last: str) -> Claimed | Refused:
+        self._make_entry(id_)
+        entry = f"{id_}/{last}"
+        try:
+            durable.move(folder_fd, last, self._active, entry)
+        except OSError as error:
+            self._empty(id_)
+            missing = isinstance(error, FileNotFoundError)
+            why: Why = "vanished" if missing else "unmovable"
+            return Refused(one.name, why, "" if missing else str(error.strerror))
+        # The lease before the look: no writer now, and nothing changed until now.
+        if one.fd is not None and stranger.has_writer(one.fd):
+            return self._move_back(one, id_, folder_fd, last, "open for writing")
+        status = stranger.status_at(self._active, entry)
+        if identity_of(status) != one.identity or stranger.kind_of(status.st_mode):
+            return self._move_back(one, id_, folder_fd, last, "changed")
+        if one.marker is not None:
+            with suppress(OSError):
+                durable.move(folder_fd, one.marker, self._active, f"{id_}/{one.marker}")
+        return Claimed(id_, one.name, one.identity, status.st_uid)
+
+    def _move_back(self, one: Ready, id_: str, folder_fd: int, last: str, why: Why) -> Refused:
+        """Return a file to where it came from, or to the top when that folder is gone."""
+        before = one.name[: -len(last)]
+        for fd, prefix in ((folder_fd, before), (self.inbox.fd, "")):
+            with suppress(OSError):
+                name = durable.move_free(self._active, f"{id_}/{last}", fd, last, id_)
+                self._empty(id_)
+                return Refused(prefix + name, why)
+        return Refused(one.name, "vanished", why)
+
+    def _sync_claims(self, claimed: Sequence[Ready], entries: Sequence[str]) -> None:
+        if len(claimed) >= FEW or any(one.fd is None for one in claimed):
+            durable.sync_filesystem(self._active)
+            return
+        for one, id_ in zip(claimed, entries, strict=True):
+            if self.sync_input and one.fd is not None:
+                # fsync, not fdatasync: the mtime is a part of what makes it the same file.
+                durable.sync_folder(one.fd)
+            self._sync_entry(id_)
+        durable.sync_folder(self._active)
+        for folder in {one.name[: one.name.rfind("/") + 1] for one in claimed}:
+            try:
+                stranger.at(self.inbox.fd, folder, lambda fd, _: durable.sync_folder(fd))
+            except OSError:  # moved or removed in the meantime, so not to be opened
+                durable.sync_filesystem(self._active)
+
+    # active -> done, failed, hold
+
+    def put_away(self, batch: Sequence[PutAway]) -> list[str | None]:
+        """Move files out of ``active/``; all durable on return.
+
+        Returns the name that each has below its folder; None when it was deleted, or was no
+        longer there.
+        """
+        work = _Batch()
+        try:
+            kept = [self._put_away(one, work) for one in batch]
+            if len(batch) >= FEW:
+                durable.sync_filesystem(self._active)
+            else:
+                for fd in {fd for fd, _ in work.shelves.values()}:
+                    durable.sync_folder(fd)
+                for _, fd in work.entries:
+                    durable.sync_folder(fd)
+            for id_, fd in work.entries:
+                self._recycle(id_, fd)
+        finally:
+            work.close(folder.fd for folder in self._opened.values())
+        for one in batch:
+            self._remove_work(one.id)
+        return kept
+
+    def _put_away(self, one: PutAway, work: _Batch) -> str | None:
+        try:
+            entry_fd = durable.open_folder(one.id, dir_fd=self._active)
+        except FileNotFoundError:
+            return None
+        work.entries.append((one.id, entry_fd))
+        last = one.name[one.name.rfind("/") + 1 :]
+        kept = None
+        for name in stranger.names_in(entry_fd):
+            if (
+                one.to is None
+                and name in (last, self.marker_of(last))
+                and _unlinked(entry_fd, name)
+            ):
+                continue
+            fd, prefix = self._shelf(one, work)
+            try:
+                used = durable.move_free(entry_fd, name, fd, name, one.id)
+            except FileNotFoundError:  # taken away this very moment
+                continue
+            except OSError as error:
+                raise StorageError(f"{durable.path_of(entry_fd)}/{name}", error) from error
+            if name == last and one.to is not None:
+                kept = prefix + used
+        return kept
+
+    def _shelf(self, one: PutAway, work: _Batch) -> tuple[int, str]:
+        """Return the folder that an item goes into, and its name with a slash at the end."""
+        root = one.to or "done"
+        before = one.name.rpartition("/")[0]
+        found = work.shelves.get((root, before))
+        if found is None:
+            found = _below(self.fd(root), before, one.id)
+            work.shelves[root, before] = found
+        return found
+
+
+def _unlinked(folder_fd: int, name: str) -> bool:
+    """Unlink a file; a folder in its place is nothing that anybody asked to delete."""
+    try:
+        os.unlink(name, dir_fd=folder_fd)
+    except IsADirectoryError:
+        return False
+    except OSError as error:
+        raise StorageError(durable.path_of(folder_fd), error) from error
+    return True
+
+
+def _below(root_fd: int, before: str, spare: str) -> tuple[int, str]:
+    """Open the folder *before* below *root_fd*, making what is missing; durable on return.
+
+    What is in the way, a file or a symlink, stays: the folder gets a spare name then.
+    """
+    fd, prefix = root_fd, ""
+    for folder in before.split("/") if before else ():
+        try:
+            below, used = _made(fd, folder), folder
+        except OSError:
+            used = durable.spare_name(folder, spare)
+            try:
+                below = _made(fd, used)
+            except OSError as error:
+                raise StorageError(f"{durable.path_of(fd)}/{used}", error) from error
+        stranger.leave(fd, root_fd)
+        fd, prefix = below, f"{prefix}{used}/"
+    return fd, prefix
+
+
+def _made(parent_fd: int, name: str) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o750, dir_fd=parent_fd)
+        durable.sync_folder(parent_fd)
+    return durable.open_folder(name, dir_fd=parent_fd)
