@@ -50,12 +50,12 @@ FILES = {
 def main(folder: Path) -> None:
     """Write everything below *folder*, one subfolder for each kind."""
     pages = {
-        "man/resumed.1": program_page("resumed", cli.main, SIGNALS),
-        "man/resumed-ctl.1": program_page("resumed-ctl", ctl.main, {}),
+        "man/resumed.1": program_page("resumed", cli.program, SIGNALS),
+        "man/resumed-ctl.1": program_page("resumed-ctl", ctl.program, {}),
         "man/resumed.toml.5": settings_page(),
         "resumed.toml": first_configuration(),
     }
-    for program, command in (("resumed", cli.main), ("resumed-ctl", ctl.main)):
+    for program, command in (("resumed", cli.program), ("resumed-ctl", ctl.program)):
         pages[f"bash/{program}"] = completion("bash", program, command)
         pages[f"zsh/_{program}"] = completion("zsh", program, command)
         pages[f"fish/{program}.fish"] = completion("fish", program, command)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from machine import Machine, cache, obstacle, setup, until  # noqa: E402 - found
 SUITES = ("bookworm", "trixie")
 SPOOL, STATE = "/var/spool/resumed", "/var/lib/resumed"
 FOLDERS = ("inbox", "active", "hold", "done", "failed", "out")
+HANDLER = Path(__file__).with_name("handler.py")
 MEMBERS = ("alice", "bob")
 OUTSIDER = "mallory"
 
@@ -101,87 +103,7 @@ def own(suite: str, package: Path) -> Iterator["Service"]:
     machine.destroy()
 
 
-# What an item does is written in its first line: "sleep 3", "fail", "grandchild", ...
-HANDLER = """
-import os
-import subprocess
-import sys
-import time
-
-from resumed import PermanentError, TransientError
-
-CALLS = os.open("/var/lib/resumed/calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-
-
-def note(*words):
-    os.write(CALLS, (" ".join(map(str, words)) + "\\n").encode("utf-8", "surrogateescape"))
-
-
-def process(item):
-    with open(item.path, encoding="utf-8", errors="replace") as file:
-        verb, *rest = (file.readline().split() or ["nothing"])
-    note("begin", item.id, item.attempt, ascii(item.name))
-    answer = ACTS[verb](item, *rest)
-    note("end", item.id, item.attempt, ascii(item.name))
-    return answer
-
-
-def nothing(item):
-    return None
-
-
-def sleep(item, seconds):
-    time.sleep(float(seconds))
-
-
-def fail(item):
-    raise PermanentError("meant to fail")
-
-
-def busy(item):
-    raise TransientError("meant to be busy")
-
-
-def environment(item):
-    with open(item.output(item.name + ".environment"), "w") as file:
-        file.writelines(f"{key}={value}\\n" for key, value in sorted(os.environ.items()))
-
-
-def credentials(item):
-    with open("/proc/self/status") as status, open(item.output("status"), "w") as out:
-        out.write(status.read())
-    subprocess.run(["cp", "/proc/self/status", item.output("status-of-a-command")], check=True)
-
-
-def grandchild(item):
-    subprocess.Popen(
-        ["setsid", "--fork", "sleep", "4711"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-
-
-def notify(item):
-    import socket
-    address = os.environ.get("NOTIFY_SOCKET", "/run/systemd/notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-        out.sendto(b"STOPPING=1", address)
-        out.sendto(b"STATUS=a lie", address)
-
-
-def shout(item):
-    print("out of the handler")
-    print("err of the handler", file=sys.stderr)
-
-
-def steps(item):
-    for step in ("one", "two"):
-        item.step(step, note, "step", item.id, step)
-        time.sleep(0.05)
-
-
-ACTS = {name: value for name, value in globals().items() if callable(value)}
-"""
-
-CONFIGURATION = """
+CONFIGURATION = """\
 handler = "handler:process"
 settle = 0
 stop_timeout = "60s"
@@ -201,6 +123,7 @@ class Service:
         self.machine = machine
         self.run = machine.run
         self.sh = machine.sh
+        self.since: tuple[str, ...] = ()
 
     def reset(self) -> None:
         """Make everything as it is after the installation, with our handler configured."""
@@ -215,10 +138,12 @@ class Service:
             """
         )
         self.configure()
+        here = self.run("journalctl", "--no-pager", "-n1", "--show-cursor", "-o", "cat").stdout
+        self.since = ("--after-cursor", here.rpartition("-- cursor: ")[2].strip())
 
     def configure(self, more: str = "", *, text: str = CONFIGURATION) -> None:
         """Write the configuration and the handler; *more* goes before the tables."""
-        self.machine.write("/etc/resumed/handler.py", HANDLER)
+        self.machine.push(HANDLER, "/etc/resumed/handler.py")
         self.machine.write("/etc/resumed/resumed.toml", f"{more}\n{text}")
 
     def drop_in(self, text: str, unit: str = "resumed.service") -> None:
@@ -231,7 +156,9 @@ class Service:
         self.run("systemctl", "start", "resumed")
 
     def stop(self) -> None:
+        """Stop, in order: `systemctl stop` itself is content with a kill."""
         self.run("systemctl", "stop", "resumed")
+        assert self.show("Result") == "success", self.log()
 
     def show(self, what: str, unit: str = "resumed.service") -> str:
         return self.run("systemctl", "show", unit, "--value", "-p", what).stdout.rstrip("\n")
@@ -246,6 +173,12 @@ class Service:
     def ctl(self, *words: str, user: str = "", check: bool = True) -> str:
         done = self.run("resumed-ctl", *words, user=user, check=check)
         return done.stdout + done.stderr
+
+    def spool_at(self, path: str) -> None:
+        """Make the folders of a spool somewhere else, and configure them."""
+        folders = " ".join(f"{path}/{name}" for name in FOLDERS)
+        self.sh(f"mkdir -p {folders}; chown -R resumed: {path}")
+        self.configure(f'paths.spool = "{path}"')
 
     # items
 
@@ -292,9 +225,29 @@ class Service:
     def entries(self, *matches: str) -> list[dict[str, str]]:
         self.run("journalctl", "--sync")
         words = matches or ("_SYSTEMD_UNIT=resumed.service", "+", "UNIT=resumed.service")
-        out = self.run("journalctl", "-o", "json", "--all", "--no-pager", *words).stdout
+        out = self.run("journalctl", "-o", "json", "--all", *self.since, *words).stdout
         return [json.loads(line) for line in out.splitlines()]
 
     def log(self) -> str:
         self.run("journalctl", "--sync")
-        return self.run("journalctl", "-u", "resumed", "--no-pager", "-o", "cat").stdout
+        return self.run("journalctl", "-u", "resumed", "-o", "cat", *self.since).stdout
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print a row for each pitfall, a column for each Debian release."""
+    rows: dict[str, dict[str, set[str]]] = {}
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            found = re.search(r"test_acceptance\.py::test_(\w+)\[(bookworm|trixie)", report.nodeid)
+            if found:
+                name = found[1].replace("_", " ")
+                rows.setdefault(name, {}).setdefault(found[2], set()).add(outcome)
+    if rows:
+        terminalreporter.section("pitfalls")
+    for name, results in rows.items():
+        cells = ["-" if suite not in results else word(results[suite]) for suite in SUITES]
+        terminalreporter.line(f"{name:58} {SUITES[0]} {cells[0]:8} {SUITES[1]} {cells[1]}")
+
+
+def word(outcomes: set[str]) -> str:
+    return "ok" if outcomes == {"passed"} else "NOT OK"
