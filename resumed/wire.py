@@ -1,0 +1,156 @@
+r"""Fix what daemon and worker say to each other, and the shape of it.
+
+A frame is one JSON object on one line of pure ASCII. Four pipes belong to a worker.
+
+*work*, from the daemon; the first frame is ``load``, with what to run and where::
+
+    {"do":"load","folder":"/etc/resumed","out":"/spool/out","steps":[{"step":null,...}]}
+    {"do":"run","id":"...","name":"a.jpg","path":"/spool/active/ID/a.jpg","attempt":1,...}
+    {"do":"stepped","id":"...","step":"search"}        the step is durable, go on
+    {"do":"go"}                                        the output was read, begin the next
+
+Its end says: finish what was sent, then end. *report*, to the daemon::
+
+    {"say":"loaded"}   {"say":"load_failed","text":"handler.py:3: NameError: ..."}
+    {"say":"began","id":"...","attempt":1}
+    {"say":"step","id":"...","step":"search","result":[...]}
+    {"say":"progress","id":"...","done":3,"total":10}
+    {"say":"ended","id":"...","how":"returned","result":null}
+    {"say":"gave_back","ids":["...", "..."]}
+
+How an attempt ended is ``returned`` (result), ``raised`` (kinds, text, errno), ``exited``
+(status, negative for a signal), ``missing`` (text: a program that is not there) or
+``interrupted``; ``busy`` and ``absent`` (text) say that it could not begin, because its
+folder is locked or not there. A *step* is where the fault was; *scratch* says that the scratch
+folder is there, and *wait* that output was left to read: the worker waits for ``go``, so that
+no item is blamed for what another one printed.
+
+*control*, from the daemon, is single bytes that a worker obeys even while a handler runs:
+`RECALL` asks back what was not begun, `STOP` asks what waits not to wait. Its end says that
+the daemon is dead: the worker kills what it started, and itself. *output* is descriptors 1
+and 2 of the worker and of all that it starts.
+
+Items are sent ahead, so a killed daemon may not have read what was begun. That is why a
+worker also leaves a *mark* of each attempt in a file it shares with the daemon, before the
+attempt begins: see `resumed.mark`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from resumed.model import JSON, Record
+
+EXIT_ORPHANED = 75
+EXIT_DEAF = 76
+RECALL = b"r"
+STOP = b"s"
+RESULT_LIMIT_BYTES = 256 << 10
+TEXT_LIMIT = 4096
+FRAME_LIMIT_BYTES = 4 << 20
+READ_BYTES = 64 << 10
+
+
+encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Ask for one attempt.
+
+    *lock* is the folder ``active/ID``, which the attempt holds while it runs; a part of a job
+    has none of its own. *scratch* is where ``workdir`` and unpublished outputs are, made when
+    they are first asked for. *steps* are the results that earlier attempts recorded.
+    """
+
+    id: str
+    name: str
+    path: str
+    attempt: int
+    key: str
+    scratch: str
+    lock: str | None = None
+    steps: Mapping[str, JSON] = field(default_factory=dict)
+    part: JSON = None
+    part_id: str | None = None
+    job: str | None = None
+
+
+class NonsenseError(Exception):
+    """Say that what came out of a pipe is not what the other side says."""
+
+
+def encode(frame: Record) -> bytes:
+    """Write *frame* as one line."""
+    return encode_json(frame).encode("ascii") + b"\n"
+
+
+class Frames:
+    """Cut a stream of bytes into frames; keeps what is not yet whole."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> list[Record]:
+        """Return the frames that *piece* completes.
+
+        Raises:
+            NonsenseError: These are no frames.
+        """
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        if len(self._rest) > FRAME_LIMIT_BYTES:
+            raise NonsenseError("a line without end")
+        return [_decode(line) for line in lines]
+
+
+def _decode(line: bytes) -> Record:
+    try:
+        frame = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise NonsenseError(str(error)) from error
+    if not isinstance(frame, dict):
+        raise NonsenseError(f"{type(frame).__name__}, not an object")
+    return frame
+
+
+def plain(value: object) -> JSON:
+    """Return *value* as it looks after a journey through JSON, which a resume makes it take.
+
+    Raises:
+        ValueError: It is no JSON, or has more than `RESULT_LIMIT_BYTES`.
+    """
+    if value is None:
+        return None
+    try:
+        text = encode_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"is not JSON: {error}") from error
+    if len(text) > RESULT_LIMIT_BYTES:
+        raise ValueError(f"has {len(text)} bytes of JSON, more than {RESULT_LIMIT_BYTES}")
+    returned: JSON = json.loads(text)
+    return returned
+
+
+def assign(assignment: Assignment) -> Record:
+    """Make the frame that asks for an attempt, without what is not set."""
+    frame: Record = {
+        "do": "run",
+        "id": assignment.id,
+        "name": assignment.name,
+        "path": assignment.path,
+        "attempt": assignment.attempt,
+        "key": assignment.key,
+        "scratch": assignment.scratch,
+    }
+    if assignment.lock is not None:
+        frame["lock"] = assignment.lock
+    if assignment.steps:
+        frame["steps"] = dict(assignment.steps)
+    if assignment.job is not None:
+        frame.update(part=assignment.part, part_id=assignment.part_id, job=assignment.job)
+    return frame
+
+
+def assigned(frame: Record) -> Assignment:
+    """Read the frame that `assign` made."""
+    return Assignment(**{name: value for name, value in frame.items() if name != "do"})

@@ -1,0 +1,277 @@
+"""Run a handler in a process of its own: one attempt after the other, until told to end.
+
+Started by `resumed.process` as ``python -m resumed.worker``, fresh and in a session of its
+own. `resumed.wire` fixes what it hears and says. What a handler can do to its process costs
+its own attempt: after each one the worker ends every process that the attempt started, restores
+the descriptors 0, 1 and 2 and the working folder, and only then lets go of the lock. Whatever
+the module started when it was imported stays.
+
+If the daemon dies, so does the worker, with everything that it started. Should the handler keep
+the interpreter from noticing, the lock on the item is held until it does, and the next daemon
+finds the process by its mark.
+"""
+
+import faulthandler
+import fcntl
+import os
+import signal
+import sys
+import termios
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from resumed import durable, mark, orphans, wire
+from resumed.channel import Channel, LostError
+from resumed.command import MissingError
+from resumed.errors import LockedError, PermanentError
+from resumed.item import Item
+from resumed.model import JSON, Record
+from resumed.program import ExitError, LoadError, Program
+from resumed.retry import STOP_REQUESTED, Interrupted, qualified_names
+from resumed.wire import Assignment
+
+_OOM_SCORE = "200"
+_STANDARD = (0, 1, 2)
+
+
+class Worker:
+    """One process's work; the `Teller` of its items."""
+
+    def __init__(self, channel: Channel, marker: mark.Marker) -> None:
+        self._channel = channel
+        self._marker = marker
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._output = os.dup(1)
+        self._item = ""
+        self._sheltered = True
+        self._asked_to_end = False
+
+    def load(self) -> bool:
+        """Import the handler and tell the daemon; False when there is nothing to run."""
+        frame = self._channel.load()
+        self._out = Path(frame["out"])
+        self._folder = durable.open_folder(frame["folder"])
+        os.fchdir(self._folder)
+        sys.path.insert(0, frame["folder"])
+        try:
+            self._program = Program(frame["steps"])
+        except LoadError as error:
+            self._channel.say({"say": "load_failed", "text": str(error)})
+            return False
+        self._kept = orphans.children()
+        self._restore()
+        self._channel.say({"say": "loaded"})
+        return True
+
+    def serve(self) -> None:
+        """Run one attempt after the other until there are no more."""
+        while not self._asked_to_end:
+            self._sheltered = False
+            assignment = self._channel.next()
+            self._sheltered = True
+            if assignment is None:
+                break
+            self._attempt(assignment)
+        self._channel.flush()
+
+    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """End the attempt in hand, or the wait for one, because SIGTERM came."""
+        self._asked_to_end = True
+        if not self._sheltered:
+            raise Interrupted
+
+    def die(self) -> None:
+        """End at once with everything that was started, because the daemon is dead."""
+        program = getattr(self, "_program", None)
+        if program is not None:
+            program.starting.acquire()
+        orphans.kill_all()
+        os._exit(wire.EXIT_ORPHANED)
+
+    def reached(self, step: str) -> None:
+        """Mark which step the attempt is in."""
+        self._marker.step(step)
+
+    def record(self, step: str, result: JSON) -> None:
+        """Return when the daemon has recorded the step."""
+        frame: Record = {"say": "step", "id": self._item, "step": step, "result": result}
+        self._sheltered = True
+        try:
+            self._channel.later(frame)
+            self._channel.answer()
+        finally:
+            self._sheltered = False
+        if self._asked_to_end:
+            raise Interrupted
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Tell the daemon how far the attempt is."""
+        self._sheltered = True
+        try:
+            self._channel.say({"say": "progress", "id": self._item, "done": done, "total": total})
+        finally:
+            self._sheltered = False
+
+    def _attempt(self, assignment: Assignment) -> None:
+        lock = self._lock(assignment)
+        if lock is None:
+            return
+        self._item = assignment.id
+        self._marker.begin(assignment.id, assignment.attempt)
+        began = {"say": "began", "id": assignment.id, "attempt": assignment.attempt}
+        self._channel.say(began)
+        item = Item(assignment, self._out, self)
+        ended = self._run(item)
+        item.close()
+        if os.getpid() != self._channel.pid:
+            os._exit(0)  # a fork that came back from the handler is nobody's worker
+        self._restore()
+        if not orphans.childless():
+            orphans.kill_all(self._kept)
+        if lock >= 0:
+            os.close(lock)
+        self._tell_end(item, ended)
+
+    def _lock(self, assignment: Assignment) -> int | None:
+        """Take the item's lock; tell the daemon and return None when that cannot be."""
+        if assignment.lock is None:
+            return -1
+        frame: Record = {"say": "ended", "id": assignment.id}
+        try:
+            fd = durable.open_folder(assignment.lock)
+        except OSError as error:
+            self._channel.later({**frame, "how": "absent", "text": str(error)})
+            return None
+        try:
+            durable.lock(fd)
+        except LockedError:
+            os.close(fd)
+            self._channel.later({**frame, "how": "busy"})
+            return None
+        # With it an orphan of a command shows that it is there; nothing else needs it.
+        if self._program.has_commands:
+            os.set_inheritable(fd, True)
+        return fd
+
+    def _run(self, item: Item) -> Record:
+        try:
+            self._sheltered = False
+            result = self._program(item)
+            item.finish()
+            self._sheltered = True
+            return {"how": "returned", "result": _plain(result)}
+        except Interrupted:
+            return {"how": "interrupted"}
+        except MissingError as error:
+            return {"how": "missing", "text": str(error)}
+        except ExitError as error:
+            return {"how": "exited", "status": error.status, "step": item.step_of(error)}
+        except BaseException as error:  # noqa: BLE001 - SystemExit is a failure of the item, too
+            self._sheltered = True
+            self._restore()
+            _show(error)
+            return {"how": "raised", **_described(error), "step": item.step_of(error)}
+        finally:
+            self._sheltered = True
+
+    def _tell_end(self, item: Item, ended: Record) -> None:
+        frame = {"say": "ended", "id": item.id, **ended}
+        if item.scratched():
+            frame["scratch"] = True
+        unread = fcntl.ioctl(self._output, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+        if unread:
+            frame["wait"] = True
+        self._channel.later(frame)
+        if unread:
+            self._channel.answer()
+
+    def _restore(self) -> None:
+        """Undo what an attempt may have done to what the next one needs."""
+        signal.alarm(0)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        for fd, kept in zip(_STANDARD, (self._null, self._output, self._output), strict=True):
+            os.dup2(kept, fd)
+        _mend_streams()
+        os.fchdir(self._folder)
+
+
+def _mend_streams() -> None:
+    """Put back the streams that were replaced or closed."""
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, f"__{name}__")
+        if stream is None or stream.closed:
+            stream = os.fdopen(fd, "w", buffering=1, errors="backslashreplace", closefd=False)
+            setattr(sys, f"__{name}__", stream)
+        setattr(sys, name, stream)
+
+
+def _plain(result: object) -> JSON:
+    try:
+        return wire.plain(result)
+    except ValueError as error:
+        raise PermanentError(f"the handler's result {error}") from None
+
+
+def _described(error: BaseException) -> Record:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the class is the handler's own
+        text = "(an exception that cannot be shown)"
+    number = getattr(error, "errno", None)
+    return {
+        "kinds": qualified_names(type(error)),
+        "text": text[: wire.TEXT_LIMIT],
+        "errno": number if isinstance(number, int) else None,
+    }
+
+
+def _show(error: BaseException) -> None:
+    """Write the traceback to standard error, from the handler's own code on."""
+    trace = error.__traceback__
+    ours = str(Path(__file__).parent)
+    while trace and trace.tb_next and trace.tb_frame.f_code.co_filename.startswith(ours):
+        trace = trace.tb_next
+    with suppress(Exception):
+        sys.__excepthook__(type(error), error.with_traceback(trace), trace)
+
+
+def _settle_in(descriptors: list[int]) -> None:
+    """Make this process fit for a stranger's code."""
+    for fd in descriptors:
+        os.set_inheritable(fd, False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    orphans.adopt()
+    with suppress(OSError):
+        # If memory runs out, the kernel should take a worker rather than the daemon.
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def main() -> None:
+    """Work for the daemon at the other end of the pipes that the arguments name."""
+    work, control, report, marks = descriptors = [int(each) for each in sys.argv[1:5]]
+    _settle_in(descriptors)
+    channel = Channel(work, control, report)
+    worker = Worker(channel, mark.Marker(marks))
+    faulthandler.enable(os.dup(2), all_threads=False)
+    signal.signal(signal.SIGTERM, worker.interrupt)
+    stop_requested = threading.Event()
+    STOP_REQUESTED.set(stop_requested)
+    channel.listen(stop_requested.set, worker.die)
+    try:
+        if worker.load():
+            worker.serve()
+    except Interrupted:
+        pass
+    except LostError:
+        os._exit(wire.EXIT_DEAF)
+
+
+if __name__ == "__main__":
+    main()
