@@ -19,7 +19,8 @@ and a tuple of plain values that begins with its name::
 
 A row is (number, name or None, payload, attempts, fault, failed, until_at, [result, at]).
 Payload, fault, result and metadata are JSON texts, and None where there is nothing. What a
-backend refuses has the name of an error in `resumed.progress.errors`, and changed nothing.
+backend refuses has the name of an error in `resumed.progress.errors`, or raises it, and
+changed nothing.
 """
 
 import time
@@ -55,8 +56,15 @@ class Progress(ABC):
         self.clock = clock
 
     @abstractmethod
-    def ask(self, verb: str, job_id: str, part_id: str, now: float, *arguments: Any) -> Raw:  # noqa: ANN401 - see Raw
-        """Answer one verb; see the module's docstring."""
+    def ask(
+        self,
+        verb: str,
+        job_id: str,
+        part_id: str | None,
+        now: float,
+        *arguments: Any,  # noqa: ANN401 - see Raw
+    ) -> Raw:
+        """Answer one verb, about a part or (None) about the job; see the module's docstring."""
 
     @abstractmethod
     def store(
@@ -126,7 +134,7 @@ class Progress(ABC):
 
     def describe(self, job_id: str, metadata: Mapping[str, JSON]) -> None:
         """Merge *metadata* into the job's own."""
-        self._ask("describe", job_id, "", _describe(metadata))
+        self._ask("describe", job_id, None, _describe(metadata))
 
     def part(self, job_id: str, part_id: str) -> states.PartState:
         """Look a part up."""
@@ -191,7 +199,7 @@ class Progress(ABC):
 
     def fail_job(self, job_id: str, fault: errors.JobFault) -> None:
         """Give the whole job up, the first reason stays; raises `JobEnded`."""
-        self._ask("fail_job", job_id, "", _fault(fault))
+        self._ask("fail_job", job_id, None, _fault(fault))
 
     def retry(self, job_id: str) -> int:
         """Take up a failed job and its failed parts, and count these; raises `JobEnded`."""
@@ -199,28 +207,28 @@ class Progress(ABC):
 
     def claim_reduce(self, job_id: str, *, seconds: float = LEASE_SECONDS) -> states.Reduce | None:
         """Claim the reduce for *seconds*, if it is due."""
-        answer = _answer(job_id, self._ask("claim", job_id, "", seconds))
+        answer = _answer(job_id, self._ask("claim", job_id, None, seconds))
         return answer.reduce if isinstance(answer, states.LastPart) else None
 
     def confirm_reduce(self, reduce: states.Reduce) -> bool:
         """Record that the reduce was delivered; True for the first, while it is still due."""
-        return bool(self._ask("confirm", reduce.job_id, "", reduce.key)[0] == "Confirmed")
+        return bool(self._ask("confirm", reduce.job_id, None, reduce.key)[0] == "Confirmed")
 
     def release_reduce(self, reduce: states.Reduce) -> None:
         """Give a claim back, for sending failed; nothing if the claim is another's by now."""
-        self._ask("release", reduce.job_id, "", reduce.key, reduce.attempt)
+        self._ask("release", reduce.job_id, None, reduce.key, reduce.attempt)
 
     def delete(self, job_id: str) -> None:
         """Forget a job and all of its parts."""
         self._ask("delete", job_id)
 
-    def _ask(self, verb: str, job_id: str, part_id: str = "", *arguments: Any) -> Raw:  # noqa: ANN401 - see Raw
+    def _ask(self, verb: str, job_id: str, part_id: str | None = None, *arguments: Any) -> Raw:  # noqa: ANN401 - see Raw
         answer = self.ask(verb, job_id, part_id, self.clock(), *arguments)
-        errors.refuse(answer, job_id, part_id)
+        errors.refuse(answer, job_id, part_id or "")
         return answer
 
     def _list(self, job_id: str, which: str, after: int, limit: int) -> list[states.PartState]:
-        rows = self._ask("list", job_id, "", which, after, limit)[1:]
+        rows = self._ask("list", job_id, None, which, after, limit)[1:]
         return [self._state(row) for row in rows]
 
     def _lease(self, job_id: str, part_id: str, answer: Raw) -> states.Lease:

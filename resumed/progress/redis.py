@@ -179,7 +179,7 @@ class RedisProgress(base.Progress):
         key = uuid4().hex
         self._stage(f"{_PREFIX}{key}", parts, metadata)
         fields = ("total", parts.total, "named", int(not parts.numbered), "tolerate", tolerate)
-        answer = self.ask("create", job_id, "", now, key, _KINDS, *fields)
+        answer = self.ask("create", job_id, None, now, key, _KINDS, *fields)
         if answer[0] == "JobExists":
             self.redis.unlink(*(f"{_PREFIX}{key}{kind}" for kind in _KINDS.split()))
         return bool(answer[0] == "Created")
@@ -209,7 +209,14 @@ class RedisProgress(base.Progress):
         listed: list[str] = self.redis.zrangebylex(f"{_PREFIX}jobs", first, "+", 0, limit)
         return listed
 
-    def ask(self, verb: str, job_id: str, part_id: str, now: float, *arguments: Any) -> base.Raw:  # noqa: ANN401 - see Raw
+    def ask(
+        self,
+        verb: str,
+        job_id: str,
+        part_id: str | None,
+        now: float,
+        *arguments: Any,  # noqa: ANN401 - see Raw
+    ) -> base.Raw:
         """Run the script."""
         keys = [_PREFIX, f"{_PREFIX}job:{job_id}", job_id]
         if verb == "describe":
@@ -218,7 +225,7 @@ class RedisProgress(base.Progress):
             arguments = (*arguments, base.LAPSED)
         if verb == "delete":
             arguments = (_KINDS,)
-        answer = self._script(keys, [verb, part_id, f"{now:.6f}", *arguments])
+        answer = self._script(keys, [verb, part_id or "", f"{now:.6f}", *arguments])
         if answer[0] == "Job":
             for place in (1, 5):
                 answer[place] = dict(zip(answer[place][::2], answer[place][1::2], strict=True))
