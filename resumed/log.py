@@ -163,12 +163,10 @@ class _Json:
         self._outlet = outlet
         self._now = now
         self._priorities = priorities
-        self._formatter = _json_formatter()
+        self._formatter, self._record = _json_formatter()
         outlet.notice = '{"level": "warning", "event": "lines_dropped", "lines": %d}\n'
 
     def write(self, name: str, event: Event, message: str, fields: Mapping[str, object]) -> None:
-        from logging import LogRecord  # noqa: PLC0415 - loaded with the formatter
-
         at = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
         line: Any = {
             "time": at.replace("+00:00", "Z"),
@@ -177,21 +175,24 @@ class _Json:
             "message": message,
             **fields,
         }
-        record = LogRecord("resumed", event.level, "", 0, line, None, None)
+        # all that the formatter is to say is in the message; one record will do for all
+        self._record.msg = line
         prefix = f"<{_PRIORITIES[event.level]}>" if self._priorities else ""
-        self._outlet.write(f"{prefix}{self._formatter.format(record)}\n")
+        self._outlet.write(f"{prefix}{self._formatter.format(self._record)}\n")
 
 
-def _json_formatter() -> "logging.Formatter":
+def _json_formatter() -> tuple["logging.Formatter", "logging.LogRecord"]:
+    import logging  # noqa: PLC0415 - not on a terminal
+
     try:
-        from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - not on a terminal
+        from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415 - the same
     except ImportError:  # before 3.1
         from pythonjsonlogger.jsonlogger import (  # type: ignore[attr-defined]  # noqa: PLC0415
             JsonFormatter,
         )
     # the format gives these fields their order, the others follow
-    formatter: logging.Formatter = JsonFormatter("%(time)s %(level)s %(event)s %(message)s")
-    return formatter
+    formatter = JsonFormatter("%(time)s %(level)s %(event)s %(message)s")
+    return formatter, logging.LogRecord("resumed", logging.INFO, "", 0, "", None, None)
 
 
 class _Native:

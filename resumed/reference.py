@@ -5,11 +5,10 @@ written as it would stand in the file, and a test holds it against `resumed.sett
 """
 
 import textwrap
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One key, with its table before a dot; *default* is empty where there is none."""
 
     key: str
