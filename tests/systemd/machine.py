@@ -160,6 +160,7 @@ class Machine:
         self.name = name
         self.disk = cache() / "machines" / name
         self.suite = suite
+        self._launched: subprocess.Popen[bytes] | None = None
 
     # its life
 
@@ -172,15 +173,15 @@ class Machine:
             (self.disk / part).mkdir(parents=True, exist_ok=True)
         (self.disk / "pid").unlink(missing_ok=True)
         with (self.disk / "console.log").open("wb") as console:
-            launched = subprocess.Popen(
+            self._launched = subprocess.Popen(
                 ["unshare", "--mount", "--propagation", "private", "--",
                  "sh", "-c", LAUNCH, "launch", root, self.disk, self.name],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
             )  # fmt: skip
-        return str(until(lambda: self._state(launched), f"{self.name} is up"))
+        return str(until(self._state, f"{self.name} is up"))
 
-    def _state(self, launched: subprocess.Popen[bytes]) -> str | None:
-        if launched.poll() is not None:
+    def _state(self) -> str | None:
+        if self._launched and self._launched.poll() is not None:
             raise RuntimeError((self.disk / "console.log").read_text(errors="replace"))
         if self._leader() is None:
             return None
@@ -191,7 +192,7 @@ class Machine:
         """Shut down in order."""
         if pid := self._nspawn():
             os.kill(pid, signal.SIGTERM)  # nspawn passes it on as systemd's own signal for it
-            self._wait_gone(pid)
+            self._wait_gone()
 
     def crash(self) -> None:
         """Pull the plug: every process inside dies at once."""
@@ -200,7 +201,7 @@ class Machine:
                 if victim is not None:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(victim, signal.SIGKILL)
-            self._wait_gone(pid)
+            self._wait_gone()
 
     def destroy(self) -> None:
         """Crash it and delete its disk."""
@@ -282,10 +283,10 @@ class Machine:
                     return int(child)
         return None
 
-    def _wait_gone(self, pid: int) -> None:
+    def _wait_gone(self) -> None:
         until(lambda: self._nspawn() is None, f"{self.name} is gone")
-        with contextlib.suppress(ChildProcessError):  # it may be another process's child
-            os.waitpid(pid, 0)
+        if self._launched:  # else it is another process's child
+            self._launched.wait()
         subprocess.run(
             ["unshare", "--mount", "--propagation", "private", "--",
              "sh", "-c", SWEEP, "sweep", f"/sys/fs/cgroup/resumed-{self.name}"],
