@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 from resumed.arrival import Ready
 from resumed.entry import Entry
+from resumed.folders import Claimed
 from resumed.intake import Refused
 from resumed.model import Failed, Fault, Identity
 from resumed.recorder import Recorder
-from resumed.spool import Claimed, Spool
+from resumed.spool import Spool
 
 MOST_AHEAD = 256
 UNUSED_SECONDS = 1.0
@@ -28,12 +29,14 @@ class Claims:
         *,
         workers: int,
         mint: Callable[[], str],
+        forget_note: Callable[[str, str], None],
     ) -> None:
         """Claim at least two items ahead for each of *workers*; *mint* makes ids."""
         self._spool = spool
         self._recorder = recorder
         self._least = 2 * workers
         self._mint = mint
+        self._forget_note = forget_note
         self._ahead = self._least
         self._full_since: float | None = None
 
@@ -74,7 +77,7 @@ class Claims:
         entry = items.get(claimed.id)
         if entry is not None and isinstance(entry.state, Failed):
             if entry.kept_as is not None:
-                self._spool.remove_sidecar(entry.kept_as, entry.id)
+                self._forget_note(entry.kept_as, entry.id)
             self._recorder.record("retried", id=claimed.id, fresh=False)
             return entry
         self._recorder.record_lazily("claimed", **particulars(claimed))

@@ -1,38 +1,39 @@
-"""Meet here: the one place where folders, journal, workers and signals come together.
+"""Turn the engine: wait, listen to signals and systemd, and end in good order.
 
-A turn of the loop, in this order, because each step may only rely on what is durable then::
+A turn, in this order, because each step may rely only on what is durable then::
 
     wait for a hint, a worker, a signal or the next due time
-    hear the workers                 their outcomes and steps become records
-    claim what is ready              its files are durable in active/, then recorded
-    commit                           one sync; only now are outcomes told and steps acknowledged
-    put away what ended              files follow their records, in batches
-    give out                         to every worker that has room
-    ping, once per turn              systemd's watchdog, and the lock file for resumed-ctl
+    hear the workers        their outcomes and steps become records
+    answer requests         after a hint, and with every scan
+    claim what is ready     its files are durable in active/, then recorded
+    commit                  one sync; only now outcomes are told and steps acknowledged
+    put away what ended     files follow their records, in batches
+    give out                to every worker that has room
+    ping, once per turn     systemd's watchdog, and the lock file for resumed-ctl
 """
 
-import os
-import selectors
+import random
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from types import FrameType
 
-from resumed.assembly import Assembly
-from resumed.errors import ConfigError, LockedError, ResumedError
-from resumed.report import LoadFailed, Loaded
+from resumed.control import NotNowError, Whole
+from resumed.engine import Engine
+from resumed.errors import ConfigError, Mistake, ResumedError
+from resumed.log import EventLog
+from resumed.model import Failed, Held, Waiting
+from resumed.notify import Notifier
+from resumed.parts import Clocks, Locks, make_folders, rules
 from resumed.settings import Config
+from resumed.signals import Signals
+from resumed.watch import Watch
 
-PUT_AWAY_BATCH = 64
-PUT_AWAY_SECONDS = 0.02
-SETTLE_AFTER_SECONDS = 0.5
 STATUS_SECONDS = 1.0
 EXTEND_SECONDS = 30.0
-PING_SECONDS = 10.0
-SPACE_SECONDS = 5.0
-FOREVER_SECONDS = 3600.0
+PING_SECONDS = 30.0
+LOAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,307 @@ class Tally:
 
     done: int
     failed: int
-    recovered: int
     waiting: int
-    not_ready: tuple[str, ...]
-    running: int
+    to_go: int
+    not_ready: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Due:
+    """When which of the daemon's own duties is next, on the monotonic clock."""
+
+    ping: float
+    rescan: float
+    status: float | None = None
+    extend: float | None = None
+    interrupt: float | None = None
+
+    def first(self, other: float | None) -> float:
+        times = (other, self.ping, self.rescan, self.status, self.extend, self.interrupt)
+        return min(each for each in times if each is not None)
+
+
+class Daemon:
+    """One instance at work. `run` returns when it was told to stop, or has drained."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        log: EventLog,
+        notifier: Notifier,
+        reload: Callable[[], Config],
+    ) -> None:
+        """*reload* reads the configuration again, for SIGHUP and the request."""
+        self.config = config
+        self.stopping = False
+        self._tell = log.event
+        self._notifier = notifier
+        self._reload = reload
+        self._clocks = Clocks(time.time, time.monotonic, random.SystemRandom().getrandbits)
+        now = self._clocks.monotonic()
+        self._due = _Due(ping=now, rescan=now + config.rescan_seconds)
+        self._before = (0, 0)
+        self._status = ""
+        self._watching = False
+        self._watch_fault: str | None = None
+
+    def run(self, until: Callable[["Daemon"], bool] | None = None) -> Tally:
+        """Work until SIGTERM, or until *until* says that all is done; return what was done.
+
+        Raises:
+            ResumedError: The work cannot go on; what was told is on the disk.
+        """
+        make_folders(self.config.paths)
+        locks = Locks(self.config.paths)
+        try:
+            with_signals = Signals()
+            try:
+                return self._run(locks, with_signals, until)
+            finally:
+                with_signals.close()
+        finally:
+            locks.close()
+
+    def tally(self) -> Tally:
+        """Count what was done since the start and what is left."""
+        ledger = self.engine.recorder.ledger
+        states = [entry.state for entry in ledger.items.values()]
+        waiting = sum(isinstance(state, Waiting) for state in states)
+        resting = sum(isinstance(state, Failed | Held) for state in states)
+        return Tally(
+            ledger.counts.get("done", 0) - self._before[0],
+            ledger.counts.get("failed", 0) - self._before[1],
+            waiting,
+            len(states) - waiting - resting,
+            tuple(f"{each.name}: {each.why}" for each in self.engine.intake.not_ready()),
+        )
+
+    def stop(self) -> None:
+        """Claim nothing more, and let what runs finish; asked again, interrupt it."""
+        now = self._clocks.monotonic()
+        if self.stopping:
+            self._due.interrupt = now
+            return
+        self.stopping = True
+        self._due.interrupt = now + self.config.stop_timeout_seconds
+        self._due.extend = now
+        self._notifier.stopping()
+        self._tell("stopping", running=self.engine.schedule.running)
+        self.engine.drain()
+
+    def _run(
+        self, locks: Locks, signals: Signals, until: Callable[["Daemon"], bool] | None
+    ) -> Tally:
+        self._locks, self._signals = locks, signals
+        self.engine = Engine(self.config, self._tell, self._clocks)
+        try:
+            self._watch = Watch(
+                self.config.paths.inbox,
+                self.config.paths.requests,
+                recursive=self.config.recursive,
+                temporary=rules(self.config).temporary,
+                wake=signals.wake,
+            )
+            try:
+                self._start(watching=until is None)
+                self._loop(until)
+            finally:
+                self._watch.stop()
+            self._end(told=until is None)
+        except BaseException:
+            self.engine.abandon()
+            raise
+        return self._last_tally
+
+    # start
+
+    def _start(self, *, watching: bool) -> None:
+        engine = self.engine
+        engine.attend(Whole(self._pause, self._unpause, self._reload_now))
+        engine.selector.register(self._signals.fd, 1, None)
+        engine.resume()
+        counts = engine.recorder.ledger.counts
+        self._before = (counts.get("done", 0), counts.get("failed", 0))
+        self._tell_resuming()
+        engine.pool.start()
+        if watching:
+            # Watch first, scan then: a file that comes in between is seen twice, not never.
+            self._listen()
+        engine.intake.scan()
+        self._wait_for_workers()
+        if watching:
+            engine.turn()
+            self._notifier.ready()
+            self._tell("ready", inbox=str(self.config.paths.inbox))
+        engine.control.turn()
+
+    def _tell_resuming(self) -> None:
+        left = self.tally()
+        ledger = self.engine.recorder.ledger
+        self._tell(
+            "resuming",
+            done=ledger.counts.get("done", 0),
+            to_go=left.to_go,
+            waiting=left.waiting,
+            failed=sum(isinstance(each.state, Failed) for each in ledger.items.values()),
+        )
+
+    def _wait_for_workers(self) -> None:
+        """Return when every worker has imported the handler; it must, for READY to be true."""
+        engine = self.engine
+        while engine.loaded < self.config.workers and not self.stopping:
+            if engine.load_fault is not None:
+                self._tell("handler_refused", why=engine.load_fault)
+                mistake = f"the handler cannot be loaded: {engine.load_fault}"
+                raise ConfigError((Mistake(self.config.file, 0, mistake),))
+            self._wait(engine.pool.due())
+
+    # the loop
+
+    def _loop(self, until: Callable[["Daemon"], bool] | None) -> None:
+        engine = self.engine
+        while not (self.stopping and engine.quiet()):
+            now = self._clocks.monotonic()
+            engine.turn()
+            self._do_duties(now)
+            if until is not None and not self.stopping and until(self):
+                self.stop()
+                continue
+            self._wait(engine.due(self._clocks.monotonic()))
+
+    def _wait(self, due: float | None) -> None:
+        """Wait for whatever comes first, and hear it."""
+        engine = self.engine
+        first = self._due.first(due)
+        seconds = max(0.0, first - self._clocks.monotonic())
+        for key, events in engine.selector.select(seconds):
+            if key.fd == self._signals.fd:
+                self._wake()
+            else:
+                engine.hear(key.fd, events)
+
+    def _wake(self) -> None:
+        for number in self._signals.take():
+            if number == signal.SIGHUP:
+                self._reload_by_signal()
+            else:
+                self.stop()
+        self._take_hints()
+
+    def _take_hints(self) -> None:
+        hints = self._watch.take()
+        if hints.trouble:
+            seconds = self.config.rescan_seconds
+            inbox = str(self.config.paths.inbox)
+            self._tell("watch_lost", inbox=inbox, why=hints.trouble, seconds=seconds)
+        if hints.overflow:
+            self._tell("overflow")
+        if hints.scan:
+            self.engine.rescan()
+        self.engine.intake.hint(hints.names, hints.births, self._clocks.monotonic())
+        if hints.requests and not self.stopping:
+            self.engine.control.turn()
+
+    def _do_duties(self, now: float) -> None:
+        """Do what is the daemon's own to do, at its time."""
+        due = self._due
+        if now >= due.ping:
+            due.ping = now + self._ping_seconds()
+            self._locks.touch()
+            self._notifier.alive()
+        if now >= due.rescan and not self.stopping:
+            due.rescan = now + self.config.rescan_seconds
+            self._look_at_inbox()
+            self.engine.rescan()
+            self.engine.control.turn()
+        if due.extend is not None and now >= due.extend:
+            due.extend = now + EXTEND_SECONDS / 3
+            self._notifier.extend(EXTEND_SECONDS)
+        if due.interrupt is not None and now >= due.interrupt:
+            due.interrupt = None
+            self.engine.pool.interrupt()
+        self._show_status(now)
+
+    def _listen(self) -> None:
+        """Watch the inbox, again if need be; without events the scans must do."""
+        self._watching = True
+        fault = self._watch.start()
+        if fault != self._watch_fault:
+            self._watch_fault = fault
+            inbox = str(self.config.paths.inbox)
+            if fault is None:
+                self._tell("watch_restored", inbox=inbox)
+            else:
+                seconds = self.config.rescan_seconds
+                self._tell("watch_lost", inbox=inbox, why=fault, seconds=seconds)
+
+    def _ping_seconds(self) -> float:
+        watchdog = self._notifier.watchdog_seconds
+        return min(watchdog / 2, PING_SECONDS) if watchdog else PING_SECONDS
+
+    def _look_at_inbox(self) -> None:
+        """Notice that the inbox's path means another folder now, and go on with that one."""
+        found = self.engine.spool.inbox.renew()
+        if self._watching and (found == "replaced" or not self._watch.healthy()):
+            self._listen()
+        if found == "replaced":
+            self.engine.intake.forget()
+
+    def _show_status(self, now: float) -> None:
+        if self._due.status is not None and now < self._due.status:
+            return
+        engine = self.engine
+        waiting = engine.schedule.waiting
+        sentence = (
+            f"{engine.schedule.running} running, {engine.schedule.ready} to go, {waiting} waiting"
+        )
+        if engine.space.why is not None:
+            sentence = f"intake paused: {engine.space.why}; {sentence}"
+        elif engine.paused:
+            sentence = f"intake paused by request; {sentence}"
+        if sentence != self._status:
+            self._status = sentence
+            self._due.status = now + STATUS_SECONDS
+            self._notifier.status(sentence)
+        else:
+            self._due.status = None
+
+    # requests about the whole
+
+    def _pause(self) -> str:
+        self.engine.recorder.record("paused", by="request")
+        return "paused; nothing more is claimed until 'resumed-ctl unpause'"
+
+    def _unpause(self) -> str:
+        self.engine.recorder.record("unpaused", by="request")
+        return "unpaused"
+
+    def _reload_by_signal(self) -> None:
+        self._notifier.reloading()
+        # A refusal was told where it was found.
+        with suppress(NotNowError):
+            self._reload_now()
+        self._notifier.ready()
+
+    def _reload_now(self) -> str:
+        try:
+            config = self._reload()
+            if config.paths != self.config.paths:
+                raise ConfigError((Mistake(config.file, 0, "paths change only by a restart"),))
+            self.engine.adapt(config)
+        except ResumedError as error:
+            self._tell("reload_refused", why=str(error))
+            raise NotNowError(f"refused, the old configuration stays: {error}") from error
+        self.config = config
+        self.engine.recorder.record("reloaded")
+        self._tell("reloaded")
+        return "reloaded; the workers are replaced as they become free"
+
+    # end
+
+    def _end(self, *, told: bool) -> None:
+        self._last_tally = self.tally()
+        self.engine.close()
+        if told:
+            self._tell("stopped")

@@ -128,6 +128,12 @@ class Intake:
         """List the files that are still being made."""
         return [NotReady(n, c.why, c.times) for n, c in self._candidates.items()]
 
+    def use(self, gate: Gate, *, recursive: bool) -> None:
+        """Judge by other rules from now on, all that is in the inbox."""
+        self._gate = gate
+        self._recursive = recursive
+        self.forget()
+
     def forget(self) -> None:
         """Drop everything that was seen: the inbox is another folder now."""
         self._candidates.clear()

@@ -22,10 +22,13 @@ or below is *corrupt*: it was on the disk, so hardware or a person changed it.
 This module never looks inside a fact. Meaning is the ledger's.
 """
 
+import errno
 import json
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -38,6 +41,7 @@ FORMAT = 1
 LINE_LIMIT_BYTES = 1 << 20
 HEADER = "opened"
 SYNCED = "synced"
+_FRAME = {"n": int, "s": int, "g": str, "at": str, "kind": str}
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -94,8 +98,10 @@ def unseal(line: bytes) -> Record | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    sound = isinstance(record, dict) and isinstance(record.get("n"), int)
-    return record if sound and isinstance(record.get("s"), int) else None
+    sound = isinstance(record, dict) and all(
+        isinstance(record.get(key), kind) for key, kind in _FRAME.items()
+    )
+    return record if sound else None
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:
@@ -148,8 +154,10 @@ def _open(path: Path) -> BinaryIO:
     except OSError as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise JournalCorruptError(path, 1, f"cannot be opened ({error.strerror})") from error
-    if not os.path.isfile(f"/proc/self/fd/{descriptor}"):  # noqa: PTH113 - a descriptor's kind
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink, a socket
+            raise JournalCorruptError(path, 1, "is not a regular file") from error
+        raise StorageError(str(path), error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise JournalCorruptError(path, 1, "is not a regular file")
     return open(descriptor, "rb", buffering=1 << 18)  # noqa: PTH123 - a descriptor
@@ -169,8 +177,6 @@ def _torn_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
     size = os.fstat(file.fileno()).st_size
     if not sound.last:
         raise JournalCorruptError(path, 1, "the first line is damaged or missing")
-    if size == sound.length_bytes:
-        return None
     file.seek(sound.length_bytes)
     proved = sound.synced
     for line in lines(file):
@@ -178,10 +184,10 @@ def _torn_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
         if record is not None and record["g"] == sound.generation:
             proved = max(proved, record["s"])
     if sound.last < proved:
-        raise JournalCorruptError(
-            path, sound.last + 1, f"damaged, although it was on the disk (all up to {proved} was)"
-        )
-    return Torn(sound.length_bytes, size - sound.length_bytes, sound.last + 1)
+        fault = f"damaged or missing, although it was on the disk (all up to {proved} was)"
+        raise JournalCorruptError(path, sound.last + 1, fault)
+    torn_bytes = size - sound.length_bytes
+    return Torn(sound.length_bytes, torn_bytes, sound.last + 1) if torn_bytes else None
 
 
 def whole(generation: str, replaces: str | None, header: Fact, facts: Iterable[Fact]) -> bytes:
@@ -203,8 +209,8 @@ class Journal:
     """The writing end. There is one, in the daemon, and it owns the file.
 
     `append` only remembers a record; `write` puts what is remembered into the file, where
-    it survives the death of the program; `sync` makes it survive the machine's. After any
-    failure the journal is closed for good: the next start reads what the disk has.
+    it survives the death of the program; `sync` makes it survive the machine's. After a
+    failure every call fails with it: the next start reads what the disk has.
     """
 
     def __init__(self, path: Path, reading: Reading) -> None:
@@ -219,6 +225,7 @@ class Journal:
         self.length_bytes = reading.length_bytes
         self._closed = reading.last if reading.closed else 0
         self._waiting: list[bytes] = []
+        self._failure: StorageError | None = None
         self._file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if reading.torn:
             self._cut(reading.length_bytes)
@@ -230,6 +237,11 @@ class Journal:
     def dirty(self) -> bool:
         """Tell whether a record is not on the disk yet."""
         return self.synced < self.last
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether the last group is proved to be synced."""
+        return self._closed == self.last
 
     def append(self, kind: str, at: float, particulars: Record) -> int:
         """Remember a record and return its number. Nothing is in the file yet."""
@@ -244,13 +256,16 @@ class Journal:
         Raises:
             StorageError: The disk refused; nothing of them is to be told to anyone.
         """
+        if self._failure:
+            raise self._failure
         if not self._waiting:
             return
         group = b"".join(self._waiting)
         try:
             durable.write_all(self._file, group)
-        except StorageError:
-            self._give_up()
+        except StorageError as error:
+            self._failure = error
+            self._take_back()
             raise
         self._waiting.clear()
         self.length_bytes += len(group)
@@ -264,7 +279,11 @@ class Journal:
         self.write()
         if self.synced == self.last:
             return
-        durable.sync(self._file)
+        try:
+            durable.sync(self._file)
+        except StorageError as error:
+            self._failure = error  # a second sync would succeed, and lie
+            raise
         self.synced = self.last
 
     def close_group(self, at: float) -> None:
@@ -287,9 +306,8 @@ class Journal:
         except OSError as error:
             raise StorageError(str(self.path), error) from error
 
-    def _give_up(self) -> None:
+    def _take_back(self) -> None:
         """Take back what a failed write left, while the file's length is still known."""
-        try:
+        # If not, the bytes are above every synced number, and the next start cuts them.
+        with suppress(OSError):
             os.ftruncate(self._file, self.length_bytes)
-        except OSError:
-            return  # the bytes are above every synced number: the next start cuts them

@@ -11,13 +11,18 @@ and a request that has just changed an item's state, are the same case.
     removed            nowhere           unlinked
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from resumed import sidecar
+from resumed import durable, sidecar, stranger
 from resumed.entry import Entry
+from resumed.folders import Shelf
 from resumed.model import Done, Failed, Held, Removed
 from resumed.recorder import Recorder
 from resumed.spool import PutAway, Spool
+
+_HEAD_BYTES = 512
 
 
 class Reconciler:
@@ -32,10 +37,10 @@ class Reconciler:
         delete_done: bool,
     ) -> None:
         """*render* writes the sidecar of a failed item, given its name in ``failed/``."""
+        self.delete_done = delete_done
         self._spool = spool
         self._recorder = recorder
         self._render = render
-        self._delete_done = delete_done
 
     def put_away(self, entries: Sequence[Entry]) -> None:
         """Move the files of ended, held and removed items; all of it is durable on return.
@@ -54,37 +59,47 @@ class Reconciler:
         """
         if self._spool.identity(entry.id, entry.name) is not None:
             return True
-        for folder in ("failed", "hold"):
-            if entry.kept_as and self._spool.take_back(
-                folder, entry.kept_as, entry.id, entry.name, entry.identity
-            ):
+        where: tuple[Shelf, ...] = ("failed", "hold")
+        for folder in where if entry.kept_as else ():
+            kept_as = str(entry.kept_as)
+            if self._spool.take_back(folder, kept_as, entry.id, entry.name, entry.identity):
                 if folder == "failed":
-                    self._spool.remove_sidecar(entry.kept_as, entry.id)
+                    self.remove_sidecar(kept_as, entry.id)
                 return True
         if self._spool.reclaim(entry.id, entry.name, entry.identity):
             return True
-        self._recorder.record("gone", id=entry.id, why="it is in none of our folders")
+        self._recorder.record("gone", id=entry.id, why="its file is in none of our folders")
         return False
 
     def settle(self, entry: Entry) -> None:
         """Finish what a crash interrupted after the record of an outcome, a hold or a removal."""
         match entry.state:
-            case Held(_, _, kept_as) | Failed(_, _, _, _, _, kept_as) if kept_as:
+            case Held(_, _, kept_as) | Failed(_, _, _, _, _, kept_as) if kept_as is not None:
                 return
             case _ if self._spool.identity(entry.id, entry.name) is not None:
                 self.put_away([entry])
-            case Removed() if entry.kept_as:
-                self._spool.unlink_kept(entry.kept_as, entry.identity)
-                self._told(entry, None)
+            case Removed() if entry.kept_as is not None:
+                self._remove_kept(entry, entry.kept_as)
             case _:
-                folder = self._destination(entry)
-                found = folder and self._spool.search(folder, entry.id, entry.name, entry.identity)
+                shelf = self._destination(entry)
+                found = shelf and self._spool.search(shelf, entry.id, entry.name, entry.identity)
                 self._told(entry, found or None)
 
-    def _destination(self, entry: Entry) -> str | None:
+    def missing_since(self, entry: Entry) -> bool:
+        """Tell whether a failed or held item's file is no longer where it was put."""
+        shelf: Shelf = "failed" if isinstance(entry.state, Failed) else "hold"
+        return entry.kept_as is not None and self._spool.find_kept(shelf, entry.kept_as) is None
+
+    def remove_sidecar(self, kept_as: str, item_id: str) -> None:
+        """Unlink the note beside a file that leaves ``failed/``; only a note of ours."""
+        for name in (kept_as, durable.spare_name(kept_as, item_id)):
+            with suppress(OSError):
+                stranger.at(self._spool.fd("failed"), sidecar.name_for(name), _unlink_note)
+
+    def _destination(self, entry: Entry) -> Shelf | None:
         match entry.state:
             case Done():
-                return None if self._delete_done else "done"
+                return None if self.delete_done else "done"
             case Failed():
                 return "failed"
             case Held():
@@ -92,24 +107,36 @@ class Reconciler:
             case _:
                 return None
 
+    def _remove_kept(self, entry: Entry, kept_as: str) -> None:
+        shelves: tuple[Shelf, ...] = ("failed", "hold")
+        for shelf in shelves:
+            if self._spool.unlink_kept(shelf, kept_as, entry.identity):
+                self.remove_sidecar(kept_as, entry.id)
+                break
+        self._told(entry, None)
+
     def _told(self, entry: Entry, kept_as: str | None) -> None:
         if isinstance(entry.state, Failed) and kept_as is not None:
-            self._spool.place_sidecar(kept_as, entry.id, self._render(entry, kept_as))
+            self._place_sidecar(entry, kept_as)
         self._recorder.record_lazily("put_away", id=entry.id, **{"as": kept_as})
 
+    def _place_sidecar(self, entry: Entry, kept_as: str) -> None:
+        content = self._render(entry, kept_as)
+        for name in (kept_as, durable.spare_name(kept_as, entry.id)):
+            with suppress(FileExistsError):
+                stranger.at(
+                    self._spool.fd("failed"),
+                    sidecar.name_for(name),
+                    lambda folder_fd, last: durable.place(folder_fd, last, content),
+                )
+                return
 
-def adopt(spool: Spool, recorder: Recorder, known: Iterable[str], mint: Callable[[], str]) -> None:
-    """Take in files in ``active/`` that no record speaks of: their claim was not recorded.
 
-    They get a new id, because the folder they are in may bear that of an item long over.
-    """
-    ids = set(known)
-    for folder, names in spool.active_entries():
-        entry = recorder.ledger.items.get(folder)
-        for name in names:
-            if folder in ids and entry is not None and name == entry.name.rpartition("/")[2]:
-                continue
-            claim = spool.adopt(folder, name, mint())
-            if claim is not None:
-                recorder.record("claimed", **claim)
-    del sidecar
+def _unlink_note(folder_fd: int, last: str) -> None:
+    file = stranger.open_file(folder_fd, last)
+    try:
+        ours = sidecar.is_sidecar(os.read(file, _HEAD_BYTES))
+    finally:
+        os.close(file)
+    if ours:
+        os.unlink(last, dir_fd=folder_fd)

@@ -61,6 +61,16 @@ class Recorder:
         """Tell whether a record is not on the disk yet."""
         return self._journal.dirty
 
+    @property
+    def closed(self) -> bool:
+        """Tell whether the journal's end is proved to be on the disk."""
+        return self._journal.closed
+
+    @property
+    def urgent(self) -> bool:
+        """Tell whether somebody is to be told of a record that is not on the disk yet."""
+        return self._urgent
+
     def now(self) -> float:
         """Return the time as records have it, to the millisecond."""
         return round(self._clock(), 3)

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from resumed import text, verdict
 from resumed.entry import Entry
-from resumed.model import Fact, Failed, Fault, Held, Removed, Running, Waiting
+from resumed.mark import AHEAD_LIMIT
+from resumed.model import Fact, Fault, Running, Waiting
 from resumed.recorder import Recorder
 from resumed.report import (
     Absent,
@@ -27,10 +28,12 @@ from resumed.report import (
 )
 from resumed.schedule import Schedule
 from resumed.spool import Spool
-from resumed.verdict import Died, End, Policy, Stopped
+from resumed.verdict import Died, End, Policy, Returned, Stopped
 from resumed.wire import Assignment
 
 OUTPUT_LIMIT_BYTES = 4096
+AHEAD_SECONDS = 0.005
+RECALL_SECONDS = 0.1
 
 
 class Workers(Protocol):
@@ -46,6 +49,10 @@ class Workers(Protocol):
 
     def acknowledge(self, worker: int, id_: str, step: str) -> None:
         """Tell a worker that its step is durable."""
+        ...
+
+    def recall(self) -> None:
+        """Ask back what was not begun."""
         ...
 
 
@@ -72,8 +79,13 @@ class Runner:
         clock: Callable[[], float],
         tell: Callable[..., None],
         pause: Callable[[str], None],
+        ahead: int,
     ) -> None:
-        """*clock* is monotonic; *tell* writes an event; *pause* stops intake with a reason."""
+        """*clock* is monotonic; *tell* writes an event; *pause* stops intake with a reason.
+
+        *ahead* is how many items a worker is sent before it needs them; below zero: as many
+        as it ends in a few milliseconds.
+        """
         self.limits = limits
         self.ended: list[Entry] = []
         self.missing: list[Entry] = []
@@ -86,6 +98,10 @@ class Runner:
         self._clock = clock
         self._tell = tell
         self._pause = pause
+        self.ahead = ahead
+        self._seconds = AHEAD_SECONDS
+        self._unbegun: dict[int, int] = {}
+        self._began_at: dict[int, float] = {}
         self._listeners: dict[type, Callable[..., None]] = {
             Began: self._began,
             StepTaken: self._step_taken,
@@ -110,16 +126,35 @@ class Runner:
 
     def give_out(self) -> int:
         """Send items to the workers that have room; return how many."""
-        sent = 0
-        for worker, room in self._workers.room().items():
-            ids = self._schedule.take(room, self._clock())
+        if not self._schedule.ready and not self._schedule.next_due(0.0):
+            return 0
+        sent, now = 0, self._clock()
+        rooms = self._workers.room()
+        ahead = self.ahead if self.ahead >= 0 else int(AHEAD_SECONDS / self._seconds)
+        share = -(-self._schedule.ready // max(1, len(rooms)))
+        for worker, room in rooms.items():
+            free = min(1 + ahead - (AHEAD_LIMIT - room), max(share, 1), room)
+            ids = self._schedule.take(free, now)
             if not ids:
-                break
+                continue
             if self._schedule.is_alone(ids[0]):
                 self._start_suspect(ids[0])
             self._workers.assign(worker, [self._assignment(i) for i in ids])
+            self._unbegun[worker] = self._unbegun.get(worker, 0) + len(ids)
             sent += len(ids)
         return sent
+
+    def tick(self, now: float) -> None:
+        """Ask back what was sent to a worker that turned out to be busy for long."""
+        due = self.due()
+        if due is not None and now >= due:
+            self._workers.recall()
+            self._unbegun.clear()
+
+    def due(self) -> float | None:
+        """Say when `tick` has something to do."""
+        stuck = [at for w, at in self._began_at.items() if self._unbegun.get(w, 0) > 0]
+        return min(stuck) + RECALL_SECONDS if stuck else None
 
     def hear(self, report: Report) -> None:
         """Record what a worker said, and what follows from it."""
@@ -187,6 +222,8 @@ class Runner:
 
     def _began(self, report: Began) -> None:
         entry = self._recorder.ledger.items[report.id]
+        self._began_at[report.worker] = self._clock()
+        self._unbegun[report.worker] = self._unbegun.get(report.worker, 1) - 1
         if not isinstance(entry.state, Running):
             self._recorder.record_lazily("started", id=report.id, attempt=report.attempt)
         self._tell("started", id=report.id, name=entry.name, attempt=report.attempt)
@@ -202,6 +239,7 @@ class Runner:
 
     def _finished(self, report: Finished) -> None:
         entry = self._recorder.ledger.items[report.id]
+        self._began_at.pop(report.worker, None)
         match report.end:
             case Busy():
                 self._schedule.release(entry.id)
@@ -211,18 +249,19 @@ class Runner:
                 self._schedule.release(entry.id)
                 self.missing.append(entry)
             case end:
-                if report.scratch:
-                    self._spool.expect_scratch(entry.id)
+                if isinstance(end, Returned):
+                    self._seconds += (max(end.seconds, 1e-5) - self._seconds) / 8
                 self._weigh(entry, end, report.output)
 
     def _gave_back(self, report: GaveBack) -> None:
         self._schedule.give_back(report.ids)
 
     def _worker_died(self, report: WorkerDied) -> None:
+        self._began_at.pop(report.worker, None)
+        self._unbegun.pop(report.worker, None)
         self._schedule.give_back(report.queued)
         if report.id is not None:
             end = Stopped() if report.interrupted else Died(report.how, report.step)
-            self._spool.expect_scratch(report.id)
             self._weigh(self._recorder.ledger.items[report.id], end, report.output)
         if not report.interrupted:
             self._tell("worker_died", worker=report.worker, how=report.how)
@@ -251,14 +290,3 @@ class Runner:
         if "delay" in fields:
             fields["delay"] = text.duration(fields["delay"])
         self._tell(fact.kind, **fields)
-
-
-def at_rest(entry: Entry) -> bool:
-    """Tell whether an item is neither to run nor on its way to a folder."""
-    match entry.state:
-        case Failed(_, _, _, _, _, kept_as) | Held(_, _, kept_as):
-            return kept_as is not None
-        case Removed():
-            return False
-        case _:
-            return False

@@ -46,6 +46,11 @@ class Schedule:
         return len(self._fresh) + len(self._due) + len(self._suspects)
 
     @property
+    def waiting(self) -> int:
+        """Count the places of items that wait for their time."""
+        return len(self._waiting)
+
+    @property
     def idle(self) -> bool:
         """Tell whether nothing runs and nothing could start, now or later."""
         return not (self._running or self._tickets or self._parked)

@@ -1,0 +1,86 @@
+"""Try everything that a start depends on, and list all that is wrong at once."""
+
+import os
+import selectors
+import stat
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from resumed import parts
+from resumed.errors import ConfigError, LockedError, Mistake, ResumedError
+from resumed.launch import Launch
+from resumed.pool import Pool
+from resumed.report import Loaded, LoadFailed
+from resumed.settings import Config
+from resumed.spool import Spool
+
+LOAD_SECONDS = 60.0
+
+
+def check(config: Config) -> list[Mistake]:
+    """Return what would keep *config* from working; nothing is left behind."""
+    mistakes = _check_state(config)
+    try:
+        spool = Spool(config.paths)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    else:
+        with_place = config.paths.spool
+        mistakes += [Mistake(with_place, 0, problem) for problem in spool.prove()]
+        spool.close()
+    mistakes += _check_handler(config)
+    return mistakes
+
+
+def in_use(config: Config) -> bool:
+    """Tell whether an instance is at work on *config*'s folders."""
+    try:
+        parts.Locks(config.paths).close()
+    except LockedError:
+        return True
+    except ResumedError:
+        return False
+    return False
+
+
+def _check_state(config: Config) -> list[Mistake]:
+    state = config.paths.state
+    try:
+        mode = state.stat().st_mode
+    except OSError as error:
+        return [Mistake(state, 0, f"{error.strerror}: make the folder, or mend [paths]")]
+    if not stat.S_ISDIR(mode):
+        return [Mistake(state, 0, "is not a folder: mend [paths]")]
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        return [Mistake(state, 0, "is closed to this user: change its owner, or run as another")]
+    if mode & stat.S_IWOTH:
+        return [Mistake(state, 0, "may be written by everybody: chmod o-w")]
+    return []
+
+
+def _check_handler(config: Config) -> list[Mistake]:
+    """Import the handler in a worker, as a start would."""
+    with selectors.DefaultSelector() as selector, tempfile.TemporaryDirectory() as marks:
+
+        def watch(fd: int, events: int) -> None:
+            if fd in selector.get_map():
+                selector.unregister(fd)
+            if events:
+                selector.register(fd, events)
+
+        pool = Pool(replace(Launch.of(config), marks=Path(marks)), 1, watch)
+        pool.start()
+        try:
+            until = time.monotonic() + LOAD_SECONDS
+            while time.monotonic() < until:
+                for key, events in selector.select(1.0):
+                    for report in pool.ready(key.fd, events):
+                        if isinstance(report, LoadFailed):
+                            return [Mistake(config.file, 0, f"the handler: {report.text}")]
+                        if isinstance(report, Loaded):
+                            return []
+            return [Mistake(config.file, 0, f"the handler was not imported in {LOAD_SECONDS} s")]
+        finally:
+            pool.close()

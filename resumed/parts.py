@@ -1,0 +1,147 @@
+"""Build the parts of one instance from its configuration, and build some of them anew.
+
+What a reload may change (how files are found, judged, run and retried) is in `Parts.adapt`;
+what it may not (where everything lies) needs a restart.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from resumed import durable, sidecar
+from resumed.claims import Claims
+from resumed.config import DEFAULT_FILE
+from resumed.entry import Entry
+from resumed.errors import ConfigError, LockedError, Mistake, StorageError
+from resumed.gate import Gate
+from resumed.intake import Intake
+from resumed.model import Failed
+from resumed.reconcile import Reconciler
+from resumed.recorder import Recorder
+from resumed.retry import Policy
+from resumed.rules import Rules
+from resumed.runner import Limits
+from resumed.settings import Config, Paths
+from resumed.sidecar import Advice
+from resumed.spool import Spool
+
+ACTIVE_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Hold what makes a run differ from the next: two clocks and a source of random bits."""
+
+    wall: Callable[[], float]
+    monotonic: Callable[[], float]
+    bits: Callable[[int], int]
+
+    def mint(self) -> str:
+        """Make an id that was never used: the time, and forty random bits."""
+        return f"{max(0, int(self.wall() * 1000)):011x}-{self.bits(40):010x}"
+
+
+class Locks:
+    """The two locks that keep a second instance out: of the state, and of the spool."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Take both.
+
+        Raises:
+            LockedError: Another instance is at work here.
+            ConfigError: A folder is missing or closed to us.
+        """
+        self._held: list[int] = []
+        for path in (paths.lock, paths.active / ACTIVE_LOCK):
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                fd = os.open(path, flags, 0o600)
+            except OSError as error:
+                self.close()
+                remedy = "make the folder, or mend [paths]; 'resumed check' tells more"
+                raise ConfigError((Mistake(path, 0, f"{error.strerror}: {remedy}"),)) from error
+            self._held.append(fd)
+            try:
+                durable.lock(fd)
+            except (LockedError, StorageError):
+                self.close()
+                raise
+
+    def touch(self) -> None:
+        """Let everybody see that the main loop turns."""
+        os.utime(self._held[0])
+
+    def close(self) -> None:
+        """Let go of both; the files stay."""
+        while self._held:
+            os.close(self._held.pop())
+
+
+def make_folders(paths: Paths) -> None:
+    """Make the folders of the state that are missing; those of the spool are not ours to make."""
+    wanted = ((paths.history, 0o750), (paths.jobs, 0o750), (paths.requests, 0o3730))
+    for folder, mode in wanted:
+        try:
+            folder.mkdir(mode=0o700)
+            folder.chmod(mode)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            fault = f"cannot be made: {error.strerror}"
+            raise ConfigError((Mistake(folder, 0, fault),)) from error
+
+
+def limits(config: Config) -> Limits:
+    """Make what decides how attempts end."""
+    return Limits(Policy(config.retry), config.max_crashes)
+
+
+def rules(config: Config) -> Rules:
+    """Make what decides by a name alone."""
+    return Rules(match=config.match, ignore=config.ignore, marker=config.marker)
+
+
+def reconciler(config: Config, spool: Spool, recorder: Recorder) -> Reconciler:
+    """Make what moves files after their records."""
+    place = (
+        f"--home {config.folder}" if config.paths.spool == config.folder else f"-c {config.file}"
+    )
+    ctl = "resumed-ctl" if config.file == DEFAULT_FILE else f"resumed-ctl {place}"
+    advice = Advice(ctl, str(config.paths.inbox), config.retry.max_attempts)
+
+    def render(entry: Entry, kept_as: str) -> bytes:
+        if not isinstance(entry.state, Failed):
+            raise TypeError(entry.state)
+        return sidecar.render(entry.state, item_id=entry.id, kept_as=kept_as, advice=advice)
+
+    return Reconciler(spool, recorder, render, delete_done=config.on_done == "delete")
+
+
+def gate(config: Config, spool: Spool, clocks: Clocks) -> Gate:
+    """Make what judges arrivals."""
+    return Gate(
+        spool.inbox,
+        rules(config),
+        settle_seconds=config.settle_seconds,
+        clock=clocks.monotonic,
+        is_sidecar=sidecar.is_sidecar,
+    )
+
+
+def intake(config: Config, spool: Spool, clocks: Clocks, tell: Callable[..., None]) -> Intake:
+    """Make what follows the inbox."""
+
+    def tell_of(event: str, name: str, detail: str) -> None:
+        key = "kind" if event == "left_alone" else "why"
+        tell(event, name=name, **{key: detail})
+
+    return Intake(gate(config, spool, clocks), recursive=config.recursive, tell=tell_of)
+
+
+def claims(
+    config: Config, spool: Spool, recorder: Recorder, clocks: Clocks, moves: Reconciler
+) -> Claims:
+    """Make what takes ready files."""
+    return Claims(
+        spool, recorder, workers=config.workers, mint=clocks.mint, forget_note=moves.remove_sidecar
+    )

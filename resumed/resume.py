@@ -1,0 +1,90 @@
+"""Continue after a start with everything that has no outcome, and finish what a crash cut off.
+
+In this order: attempts that were begun and not recorded are charged to their items, then
+those that were recorded and not ended; files that no record knows are adopted; then every
+item's file is brought to where its state says, and what is to run is queued.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from resumed.claims import particulars
+from resumed.entry import Entry
+from resumed.model import Failed, Pending, Running, Waiting
+from resumed.pool import end_leftovers
+from resumed.reconcile import Reconciler
+from resumed.recorder import Recorder
+from resumed.runner import Runner
+from resumed.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """The parts that a start brings into agreement."""
+
+    recorder: Recorder
+    spool: Spool
+    runner: Runner
+    reconciler: Reconciler
+    marker_of: Callable[[str], str | None]
+    mint: Callable[[], str]
+
+    def run(self, marks: Path) -> None:
+        """Bring ledger and folders into agreement; what was decided is durable on return."""
+        self._charge_marks(marks)
+        self.runner.record_crashes()
+        for folder, names in self.spool.active_entries():
+            self._adopt(folder, names)
+        self.recorder.commit()
+        for entry in list(self.recorder.ledger.items.values()):
+            self._place(entry)
+        self.runner.ended.clear()
+        self.spool.sweep(self.recorder.ledger.items)
+        self.recorder.commit()
+
+    def _charge_marks(self, marks: Path) -> None:
+        """Charge attempts of which the last daemon did not hear before it was killed."""
+        for trace in end_leftovers(marks):
+            entry = self.recorder.ledger.items.get(trace.id)
+            if entry is None or trace.attempt <= entry.attempts:
+                continue
+            if isinstance(entry.state, Pending | Waiting):
+                self.recorder.record("started", id=entry.id, attempt=trace.attempt)
+
+    def _adopt(self, folder: str, names: list[str]) -> None:
+        entry = self.recorder.ledger.items.get(folder)
+        if entry is not None and self._is_of(entry, folder, names):
+            if isinstance(entry.state, Failed) and entry.state.kept_as is not None:
+                self.recorder.record("retried", id=entry.id, fresh=False)
+            return
+        markers = {self.marker_of(name) for name in names}
+        for name in names:
+            if name in markers:
+                continue
+            marker = self.marker_of(name)
+            claimed = self.spool.adopt(
+                folder, name, self.mint(), marker if marker in names else None
+            )
+            if claimed is not None:
+                self.recorder.record("claimed", **particulars(claimed))
+
+    def _is_of(self, entry: Entry, folder: str, names: list[str]) -> bool:
+        """Tell whether the item's own file, or what it left, is what lies in its folder.
+
+        A spare folder bears the id of an item that is over, or that failed, until a record
+        says otherwise.
+        """
+        last = entry.name.rpartition("/")[2]
+        if last not in names:
+            return isinstance(entry.state, Pending | Waiting | Running)
+        found = self.spool.identity(folder, entry.name)
+        return found is not None and found.inode == entry.identity.inode
+
+    def _place(self, entry: Entry) -> None:
+        match entry.state:
+            case Pending() | Waiting():
+                if self.reconciler.fetch(entry):
+                    self.runner.take_in(entry)
+            case _:
+                self.reconciler.settle(entry)

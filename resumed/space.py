@@ -1,0 +1,91 @@
+"""Pause while the surroundings cannot carry the work, and go on by itself.
+
+A full disk, a mount that is missing, a program that is not there: none of that is a failure
+of an item. While one is so, nothing is claimed and no attempt begins; it is said once, not
+every time it is found again, and looked at every few seconds.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from resumed import text
+from resumed.settings import Config
+
+LOOK_SECONDS = 5.0
+TRUST_SECONDS = 10.0
+
+
+class Intermission:
+    """Know whether to pause. Times are monotonic seconds."""
+
+    def __init__(self, config: Config, tell: Callable[..., None]) -> None:
+        """*tell* writes an event."""
+        self.config = config
+        self.why: str | None = None
+        self._tell = tell
+        self._look_at = 0.0
+        self._told: str | None = None
+
+    @property
+    def on(self) -> bool:
+        """Tell whether to pause now."""
+        return self.why is not None
+
+    def due(self) -> float | None:
+        """Say when to look again; only a pause is looked at without being asked."""
+        return self._look_at if self.on else None
+
+    def look(self, now: float) -> bool:
+        """Look at the surroundings if it is time to; tell whether to pause."""
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            why = self._fault()
+            if why is None:
+                self.why = None
+            else:
+                self._pause(why)
+        return self.on
+
+    def broken(self, why: str, now: float) -> None:
+        """Pause because an attempt found the surroundings broken; try again after a while."""
+        self._look_at = now + TRUST_SECONDS
+        self._pause(why)
+
+    def sound(self) -> None:
+        """Note that an attempt went through: what was told is over."""
+        if self._told is not None and not self.on:
+            self._told = None
+            self._tell("intake_resumed")
+
+    def _pause(self, why: str) -> None:
+        self.why = why
+        if self._told != why:
+            self._told = why
+            self._tell("intake_paused", why=why)
+
+    def _fault(self) -> str | None:
+        paths = self.config.paths
+        for folder in (paths.spool, paths.state):
+            fault = _lack_of_space(folder, self.config.reserve_bytes)
+            if fault:
+                return fault
+        for path in self.config.require:
+            if not path.exists():
+                return f"{path} is missing"
+        return None
+
+
+def _lack_of_space(folder: Path, reserve_bytes: int) -> str | None:
+    try:
+        disk = os.statvfs(folder)
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    free = disk.f_bavail * disk.f_frsize
+    if free < reserve_bytes:
+        return (
+            f"{folder}: only {text.size(free)} free, {text.size(reserve_bytes)} are kept in reserve"
+        )
+    if disk.f_flag & os.ST_RDONLY:
+        return f"{folder}: the file system is read-only"
+    return None
