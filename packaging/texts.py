@@ -4,7 +4,7 @@
     python packaging/texts.py FOLDER
 
 Everything comes from the program: commands and options from click, settings from
-`resumed.reference`, statuses from `resumed.errors`. What is said here is only what stands
+`resumed.reference`. What is said here is only what stands
 nowhere else, so that no page can drift from what it describes.
 """
 
@@ -21,18 +21,9 @@ import click
 from click.shell_completion import get_completion_class
 
 import resumed
-from resumed import cli, ctl, errors, reference
+from resumed import cli, ctl, reference
+from resumed.commandline import EXIT_STATUSES
 
-STATUSES = {
-    errors.EXIT_FINE: "All went well.",
-    errors.EXIT_SOME_FAILED: "Some items failed.",
-    errors.EXIT_USAGE: "The command line cannot be followed.",
-    errors.EXIT_LEFT_OVER: "With --strict, items were left that wait or are not ready.",
-    errors.EXIT_OUR_FAULT: "A fault of the program itself.",
-    errors.EXIT_STORAGE: "The disk refused a write, a sync or a move; a new start resumes.",
-    errors.EXIT_LOCKED: "Another instance is at work here.",
-    errors.EXIT_NEEDS_A_PERSON: "The configuration or the journal needs a person.",
-}
 SIGNALS = {
     "SIGTERM, SIGINT": "Take nothing more, let running attempts finish for up to stop_timeout, "
     "then interrupt them. A second one interrupts now.",
@@ -101,7 +92,7 @@ def program_page(program: str, command: click.Command, signals: dict[str, str]) 
     if signals:
         lines += [*section("SIGNALS"), *listing(signals)]
     lines += [*section("FILES"), *listing(FILES), *section("EXIT STATUS")]
-    lines += listing({str(status): text for status, text in STATUSES.items()})
+    lines += listing(dict(re.findall(r"^ +([0-9]+) +(.+)$", EXIT_STATUSES, re.MULTILINE)))
     lines += [*section("SEE ALSO"), *see_also(program)]
     return "\n".join(lines) + "\n"
 
