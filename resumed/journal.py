@@ -41,7 +41,7 @@ FORMAT = 1
 LINE_LIMIT_BYTES = 1 << 20
 HEADER = "opened"
 SYNCED = "synced"
-_FRAME = {"n": int, "s": int, "g": str, "at": str, "kind": str}
+_FRAME = (("n", int), ("s", int), ("g", str), ("at", str), ("kind", str))
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -79,10 +79,8 @@ def seal(number: int, synced: int, generation: str, fact: Fact) -> bytes:
     """
     particulars = _encode(fact.particulars)[1:-1]
     comma = "," if particulars else ""
-    body = (
-        f'{{"n":{number},"s":{synced},"g":"{generation}","at":"{timestamp(fact.at)}",'
-        f'"kind":"{fact.kind}"{comma}{particulars}'
-    ).encode("ascii")
+    head = f'{{"n":{number},"s":{synced},"g":"{generation}","at":"{timestamp(fact.at)}"'
+    body = f'{head},"kind":"{fact.kind}"{comma}{particulars}'.encode("ascii")
     if len(body) > LINE_LIMIT_BYTES - 32:
         raise ValueError(f"a {fact.kind} record of {len(body)} bytes is too long")
     return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
@@ -96,11 +94,9 @@ def unseal(line: bytes) -> Record | None:
         return None
     try:
         record = json.loads(line)
-    except (ValueError, RecursionError):
+        sound = all(isinstance(record[key], kind) for key, kind in _FRAME)
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    sound = isinstance(record, dict) and all(
-        isinstance(record.get(key), kind) for key, kind in _FRAME.items()
-    )
     return record if sound else None
 
 
@@ -228,7 +224,10 @@ class Journal:
         self._failure: StorageError | None = None
         self._file = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if reading.torn:
-            self._cut(reading.length_bytes)
+            try:
+                os.ftruncate(self._file, reading.length_bytes)
+            except OSError as error:
+                raise StorageError(str(path), error) from error
         # What a killed predecessor wrote may not be on the disk, and the next line says it is.
         durable.sync(self._file)
         os.lseek(self._file, reading.length_bytes, os.SEEK_SET)
@@ -258,14 +257,13 @@ class Journal:
         """
         if self._failure:
             raise self._failure
-        if not self._waiting:
-            return
         group = b"".join(self._waiting)
         try:
             durable.write_all(self._file, group)
         except StorageError as error:
             self._failure = error
-            self._take_back()
+            with suppress(OSError):  # else the next start cuts what is above every s
+                os.ftruncate(self._file, self.length_bytes)
             raise
         self._waiting.clear()
         self.length_bytes += len(group)
@@ -299,15 +297,3 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def _cut(self, length_bytes: int) -> None:
-        try:
-            os.ftruncate(self._file, length_bytes)
-        except OSError as error:
-            raise StorageError(str(self.path), error) from error
-
-    def _take_back(self) -> None:
-        """Take back what a failed write left, while the file's length is still known."""
-        # If not, the bytes are above every synced number, and the next start cuts them.
-        with suppress(OSError):
-            os.ftruncate(self._file, self.length_bytes)
