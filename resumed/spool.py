@@ -21,6 +21,7 @@ from resumed import durable, stranger
 from resumed.arrival import Ready, identity_of
 from resumed.errors import StorageError
 from resumed.folders import Claimed, Folders, Shelf
+from resumed.prove import prove
 from resumed.settings import Paths
 
 FEW = 16
@@ -71,8 +72,13 @@ class Spool(Folders):
     ) -> None:
         """Open the folders; *marker_of* tells which file beside an item is its marker."""
         super().__init__(paths)
+        self._paths = paths
         self.sync_input = sync_input
         self.marker_of = marker_of
+
+    def prove(self) -> list[str]:
+        """Try every move once; see `resumed.prove`, which also names folders that are missing."""
+        return prove(self._paths)
 
     # inbox -> active
 
