@@ -10,7 +10,7 @@ from resumed.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
     from resumed.item import Item
-    from resumed.retry import retry
+    from resumed.policy import retry
 
 __all__ = ["Item", "PermanentError", "TransientError", "retry"]
 __version__ = "0.1.0"
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute is of 
 
         return Item
     if name == "retry":
-        from resumed.retry import retry
+        from resumed.policy import retry
 
         return retry
     message = f"module {__name__!r} has no attribute {name!r}"

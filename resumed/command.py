@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
-from resumed.retry import Interrupted
+from resumed.policy import Interrupted
 
 READ_BYTES = 64 << 10
 GRACE_SECONDS = 2.0

@@ -18,7 +18,7 @@ from resumed.intake import Intake
 from resumed.model import Failed
 from resumed.reconcile import Reconciler
 from resumed.recorder import Recorder
-from resumed.retry import Policy
+from resumed.policy import Policy
 from resumed.rules import Rules
 from resumed.runner import Limits
 from resumed.settings import Config, Paths

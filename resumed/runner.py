@@ -281,12 +281,4 @@ class Runner:
         self.apply(fact)
 
     def _log(self, name: str, fact: Fact) -> None:
-        fields = {**fact.particulars, "name": name}
-        fields.pop("result", None)
-        fields.pop("output", None)
-        if "error" in fields:
-            error = fields["error"]
-            fields["error"] = f"{error['kind']}: {error['text']}"
-        if "delay" in fields:
-            fields["delay"] = text.duration(fields["delay"])
-        self._tell(fact.kind, **fields)
+        self._tell(fact.kind, **{**fact.particulars, "name": name})

@@ -55,7 +55,7 @@ class RetryPolicy:
 
     The waits double from *initial_seconds* to *max_seconds*; up to *jitter_seconds* are
     added to each at random. The exits are the user's own, beside the well-known ones of
-    `resumed.retry`, which they overrule.
+    `resumed.policy`, which they overrule.
     """
 
     max_attempts: int = 5

@@ -65,13 +65,13 @@ End: TypeAlias = Returned | Raised | Exited | Died | Broken | Stopped
 
 
 class Policy(Protocol):
-    """What of `resumed.retry.Policy` is asked here."""
+    """What of `resumed.policy.Policy` is asked here."""
 
     def after(self, failures: int) -> float | None:
         """Return the seconds to wait after so many failures, None when they are used up."""
         ...
 
-    def is_transient(self, qualified_names: Sequence[str]) -> bool:
+    def is_transient(self, qualified_names: Sequence[str], errno: int | None = None) -> bool:
         """Tell whether an exception with these class names is worth another attempt."""
         ...
 
@@ -163,8 +163,8 @@ def _changed(entry: Entry, identity: Identity, output: str, at: float) -> Fact:
 def _weigh(end: End, policy: Policy) -> tuple[Fault, bool]:
     """Name the fault, and tell whether another attempt may succeed."""
     match end:
-        case Raised(kinds, text):
-            return Fault(kinds[0], text), policy.is_transient(kinds)
+        case Raised(kinds, text, errno):
+            return Fault(kinds[0], text), policy.is_transient(kinds, errno)
         case Exited(code) if code < 0:
             return Fault(f"signal {-code}", f"the command was ended by signal {-code}"), True
         case Exited(code):

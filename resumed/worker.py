@@ -29,7 +29,8 @@ from resumed.errors import LockedError, PermanentError
 from resumed.item import Item
 from resumed.model import JSON, Record
 from resumed.program import ExitError, LoadError, Program
-from resumed.retry import STOP_REQUESTED, Interrupted, qualified_names
+from resumed.policy import STOP_REQUESTED, Interrupted, qualified_names
+from resumed.scratch import Scratch, Spare
 from resumed.wire import Assignment
 
 _OOM_SCORE = "200"
@@ -44,6 +45,7 @@ class Worker:
         self._marker = marker
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._output = os.dup(1)
+        self._spare = Spare()
         self._item = ""
         self._sheltered = True
         self._asked_to_end = False
@@ -122,7 +124,8 @@ class Worker:
         self._marker.begin(assignment.id, assignment.attempt)
         began = {"say": "began", "id": assignment.id, "attempt": assignment.attempt}
         self._channel.say(began)
-        item = Item(assignment, self._out, self)
+        scratch = Scratch(Path(assignment.scratch), self._spare)
+        item = Item(assignment, scratch, self._out, self)
         ended = self._run(item)
         item.close()
         if os.getpid() != self._channel.pid:
@@ -132,6 +135,9 @@ class Worker:
             orphans.kill_all(self._kept)
         if lock >= 0:
             os.close(lock)
+        # A scratch folder that an earlier attempt left is there even if this one used none.
+        if (scratch.used or assignment.attempt > 1) and scratch.leave():
+            ended["scratch"] = True
         self._tell_end(item, ended)
 
     def _lock(self, assignment: Assignment) -> int | None:
@@ -178,8 +184,6 @@ class Worker:
 
     def _tell_end(self, item: Item, ended: Record) -> None:
         frame = {"say": "ended", "id": item.id, **ended}
-        if item.scratched():
-            frame["scratch"] = True
         unread = fcntl.ioctl(self._output, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
         if unread:
             frame["wait"] = True

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resumed.errors import PermanentError, TransientError
-from resumed.retry import (
+from resumed.policy import (
     STOP_REQUESTED,
     Interrupted,
     Policy,
@@ -282,6 +282,6 @@ def test_without_a_stop_the_waits_are_waited_out():
 
 
 def test_importing_it_does_not_load_tenacity():
-    program = "import sys, resumed.retry; sys.exit('tenacity' in sys.modules)"
+    program = "import sys, resumed.policy; sys.exit('tenacity' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
