@@ -24,6 +24,7 @@ from resumed import wire
 from resumed.errors import PermanentError
 from resumed.model import JSON
 from resumed.output import Outputs, sync_tree
+from resumed.scratch import Scratch
 from resumed.wire import Assignment
 
 PROGRESS_SECONDS = 0.2
@@ -81,7 +82,7 @@ class Item:
     record in *part* and the job's id in *job*; both are None for a file of its own.
     """
 
-    def __init__(self, assignment: Assignment, out: Path, teller: Teller) -> None:
+    def __init__(self, assignment: Assignment, scratch: Scratch, out: Path, teller: Teller) -> None:
         self.id = assignment.id
         self.name = assignment.name
         self.path = Path(assignment.path)
@@ -91,12 +92,11 @@ class Item:
         self.job = assignment.job
         self.log = Log()
         self._recorded = assignment.steps
-        self._scratch = assignment.scratch
-        self._out = out
+        self._scratch = scratch
+        self._outputs = Outputs(scratch, out, assignment.id)
         self._teller = teller
         self._used: set[str] = set()
         self._handed: dict[str, Path] = {}
-        self._scratch_used = False
         self._fault: tuple[str, BaseException] | None = None
         self._recording = threading.Lock()
         self._shown_at = -PROGRESS_SECONDS
@@ -105,10 +105,7 @@ class Item:
     @property
     def workdir(self) -> Path:
         """A folder of the item's own, kept until its outcome, through retries and crashes."""
-        self._scratch_used = True
-        folder = Path(self._scratch) / "work"
-        folder.mkdir(0o700, parents=True, exist_ok=True)
-        return folder
+        return self._scratch.folder("work")
 
     def output(self, name: str) -> Path:
         """Return where to write a file that is to appear in ``out/``, whole, as *name*.
@@ -119,8 +116,7 @@ class Item:
         Raises:
             PermanentError: *name* is no plain file name.
         """
-        self._scratch_used = True
-        self._handed[name] = self._outputs().path(name)
+        self._handed[name] = self._outputs.path(name)
         return self._handed[name]
 
     def step(
@@ -170,19 +166,12 @@ class Item:
 
     def offer(self) -> Path:
         """Return the folder whose every file is an output, for a command to write into."""
-        self._scratch_used = True
-        return self._outputs().folder()
+        return self._outputs.folder()
 
     def collect(self) -> None:
         """Take what is in the folder of `offer` as handed to the step that runs."""
-        outputs = self._outputs()
-        folder = outputs.folder()
-        self._handed.update((name, folder / name) for name in outputs.written())
-
-    def scratched(self) -> bool:
-        """Tell whether the item has a scratch folder, of this attempt or an earlier one."""
-        used = self._scratch_used or self.attempt > 1
-        return used and os.path.lexists(self._scratch)
+        folder = self._outputs.folder()
+        self._handed.update((name, folder / name) for name in self._outputs.written())
 
     def close(self) -> None:
         """Refuse whatever a thread that the handler left behind still has to say."""
@@ -202,8 +191,8 @@ class Item:
         with self._recording:
             self._expect_running()
             self._publish(outputs)
-            if self._scratch_used:
-                sync_tree(Path(self._scratch))
+            if self._scratch.used:
+                sync_tree(self._scratch.path)
             self._teller.record(step, result)
 
     def _take_name(self, name: str) -> None:
@@ -222,12 +211,9 @@ class Item:
         given = {os.fspath(value) for value in values if isinstance(value, str | Path)}
         return {name for name, path in self._handed.items() if os.fspath(path) in given}
 
-    def _outputs(self) -> Outputs:
-        return Outputs(Path(self._scratch), self._out, self.id)
-
     def _publish(self, names: set[str]) -> None:
         if names:
-            self._outputs().publish(names)
+            self._outputs.publish(names)
             for name in names:
                 self._handed.pop(name, None)
 

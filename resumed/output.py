@@ -18,6 +18,7 @@ from pathlib import Path
 
 from resumed import durable
 from resumed.errors import PermanentError
+from resumed.scratch import Scratch
 
 _SYNC_ONE_BY_ONE = 32
 
@@ -25,8 +26,8 @@ _SYNC_ONE_BY_ONE = 32
 class Outputs:
     """The unpublished and published files of one item."""
 
-    def __init__(self, scratch: Path, out: Path, id_: str) -> None:
-        """Work below *scratch*, which need not exist yet, and publish into *out*."""
+    def __init__(self, scratch: Scratch, out: Path, id_: str) -> None:
+        """Work in *scratch*, which is made when needed, and publish into *out*."""
         self._scratch, self._out, self._id = scratch, out, id_
 
     def path(self, name: str) -> Path:
@@ -43,13 +44,11 @@ class Outputs:
 
     def folder(self) -> Path:
         """Make the folder of the unpublished files and return it."""
-        folder = self._scratch / "out"
-        folder.mkdir(0o700, parents=True, exist_ok=True)
-        return folder
+        return self._scratch.folder("out")
 
     def written(self) -> list[str]:
         """List the unpublished files that are there."""
-        with suppress(FileNotFoundError), os.scandir(self._scratch / "out") as entries:
+        with suppress(FileNotFoundError), os.scandir(self._scratch.path / "out") as entries:
             return sorted(each.name for each in entries if each.is_file(follow_symlinks=False))
         return []
 
@@ -62,7 +61,7 @@ class Outputs:
         written = set(self.written()).intersection(names)
         if not written:
             return
-        kept = self._scratch / "published"
+        kept = self._scratch.path / "published"
         kept.mkdir(0o700, exist_ok=True)
         folders = [durable.open_folder(each) for each in (self.folder(), kept, self._out)]
         try:
