@@ -49,6 +49,8 @@ _HEAD_BYTES = 512
 _UNSURE_SECONDS = 1.0
 _OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
+_SWAPPED = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR})
+
 
 class Rules(Protocol):
     """Decide by name alone; `resumed.rules.Rules` does."""
@@ -227,6 +229,8 @@ class Gate:
         kind = stranger.kind_of(status.st_mode)
         if kind:
             return Foreign(name, kind)
+        if error.errno in _SWAPPED:  # it is a file now, and was something else just before
+            return Growing(name, now + LOOK_AGAIN_SECONDS, "changing", Sighting((), now))
         seen = sighting.again(signature_of(status), now)
         return Unreadable(name, identity_of(status), seen, error.strerror or str(error))
 
