@@ -1,0 +1,120 @@
+"""Ask the daemon for a change, and wait until its journal has the answer.
+
+A request is a file, its answer a record. When nobody is there to answer, the request stays
+where it is: the next start or drain does what it says.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from resumed import alive, request, view
+from resumed.model import Record
+from resumed.settings import Paths
+from resumed.view import Follower, RefusedError
+
+IDS_LIMIT = 2000
+PATIENCE_SECONDS = 30.0
+_PAUSE_SECONDS = 0.02
+_PROBE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hold what became of one request; while it *waits*, *lines* are empty."""
+
+    request: str
+    verb: str
+    waits: Literal["down", "hung", "busy"] | None
+    ok: bool
+    lines: tuple[str, ...] = ()
+
+    def document(self) -> Record:
+        """Describe it as JSON."""
+        return {
+            "request": self.request,
+            "verb": self.verb,
+            "ok": self.ok,
+            "waits": self.waits,
+            "answer": list(self.lines),
+        }
+
+
+def ask(
+    paths: Paths,
+    verb: str,
+    ids: Sequence[str] = (),
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
+    **options: bool,
+) -> list[Answer]:
+    """Submit what is asked, in as many requests as it takes, and wait for their answers.
+
+    Raises:
+        RefusedError: This user may not ask.
+        StorageError: The disk refused.
+    """
+    pieces = [tuple(ids[at : at + IDS_LIMIT]) for at in range(0, len(ids), IDS_LIMIT)] or [()]
+    follower = Follower(paths.journal)
+    try:
+        with suppress(FileNotFoundError):
+            follower.poll()
+        names = [_submit(paths, verb, piece, options) for piece in pieces]
+        heard, why = _listen(paths, follower, set(names), patience_seconds)
+    except PermissionError as error:
+        raise view.closed(paths.journal) from error
+    finally:
+        follower.close()
+    return [_answer(name, verb, heard.get(name), why) for name in names]
+
+
+def _submit(paths: Paths, verb: str, ids: tuple[str, ...], options: dict[str, bool]) -> str:
+    try:
+        return request.submit(paths.requests, verb, ids=ids, **options)
+    except PermissionError as error:
+        raise view.closed(paths.requests) from error
+    except FileNotFoundError as error:
+        why = f"{paths.requests}: is missing; nothing was ever run here, so nothing can be asked"
+        raise RefusedError(why) from error
+
+
+def _answer(
+    name: str, verb: str, record: Record | None, why: Literal["down", "hung", "busy"]
+) -> Answer:
+    if record is None:
+        return Answer(name, verb, why, ok=True)
+    return Answer(name, verb, None, bool(record["ok"]), tuple(map(str, record["answer"])))
+
+
+def _listen(
+    paths: Paths, follower: Follower, names: set[str], patience_seconds: float
+) -> tuple[dict[str, Record], Literal["down", "hung", "busy"]]:
+    """Collect the answers; stop when all are there, or when none can be expected."""
+    heard: dict[str, Record] = {}
+    for record in _records(paths, follower, patience_seconds, lambda: names <= heard.keys()):
+        if record["kind"] == "answered" and record["request"] in names:
+            heard[record["request"]] = record
+    life = alive.probe(paths.lock, time.time()).state
+    return heard, "busy" if life == "up" else life
+
+
+def _records(
+    paths: Paths, follower: Follower, patience_seconds: float, over: Callable[[], bool]
+) -> Iterator[Record]:
+    """Yield what is recorded from now on, until *over*, in vain, or out of patience."""
+    until = time.monotonic() + patience_seconds
+    probe_at = 0.0
+    while True:
+        # Asked before reading: what a dying daemon still wrote is read after its death.
+        now = time.monotonic()
+        expected = True
+        if now >= probe_at:
+            expected = alive.probe(paths.lock, time.time()).state == "up"
+            probe_at = now + _PROBE_SECONDS
+        with suppress(FileNotFoundError):
+            yield from follower.records()
+        if over() or not expected or now >= until:
+            return
+        time.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,77 @@
+"""Give both programs the same options, the same exit statuses and the same last words."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resumed import errors
+from resumed.errors import ResumedError
+from resumed.place import DEFAULT_FILE
+
+EXIT_STATUSES = """\b
+Exit statuses:
+  0   fine
+  1   some items failed (drain); nothing matched, or it was refused (resumed-ctl)
+  2   usage
+  4   items wait or were not ready (drain --strict)
+  70  a fault of this program
+  74  the disk refused something
+  75  another instance is at work here
+  78  the configuration or the journal needs a person
+"""
+INTERRUPTED = 130
+
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+
+def invoke(command: click.Command, name: str) -> int:
+    """Run a click command; return the exit status, and say on stderr what went wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show must not end the program.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # text streams
+    try:
+        status = command.main(prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return errors.EXIT_USAGE
+    except ResumedError as error:
+        _say(name, str(error))
+        return error.exit_status
+    except BrokenPipeError:
+        # Who read our output has seen enough; what is buffered must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.EXIT_FINE
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _say(name, f"{place}{error.strerror or error}")
+        return errors.EXIT_STORAGE
+    return status if isinstance(status, int) else errors.EXIT_FINE
+
+
+def place_options(function: Callable[..., object]) -> Callable[..., object]:
+    """Add ``-c`` and ``--home``, by which every command finds its instance."""
+    home = click.option(
+        "--home",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="One folder for everything: DIR/resumed.toml, DIR/inbox, DIR/state, ...",
+    )
+    file = click.option(
+        "-c",
+        "--config",
+        "file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"The configuration file.  [default: {DEFAULT_FILE}]",
+    )
+    return file(home(function))
+
+
+def _say(name: str, message: str) -> None:
+    for line in message.splitlines():
+        click.echo(f"{name}: {line}", err=True)

@@ -1,0 +1,113 @@
+"""Look at what is here: `status`, `ls`, `failures`.
+
+With ``--json``, `ls` and `failures` print the documents of `resumed.documents`, `ls` also
+``{"name": "b.jpg", "state": "inbox"}`` for what was not taken yet; `status` prints that of
+`resumed.picture`.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import click
+
+from resumed import documents, glance, listing, view
+from resumed.documents import STATES, state_name
+from resumed.entry import Entry
+from resumed.model import Failed, Pending, Waiting
+from resumed.picture import Picture, reason
+from resumed.site import Site, advise, json_option, pass_site, show, show_json, warn
+from resumed.text import escape
+
+
+@click.command("status")
+@json_option
+@pass_site
+def status_command(site: Site, *, as_json: bool) -> None:
+    """Tell at a glance what runs, waits and failed, and whether the daemon lives."""
+    picture = Picture(glance.look(site.paths))
+    if picture.glance.view.doubt:
+        warn(f"may not survive a power cut: {picture.glance.view.doubt}")
+    if as_json:
+        show_json(picture.document())
+        return
+    for line in picture.lines(site.command):
+        click.echo(line)
+
+
+@click.command("ls")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([*STATES, "inbox"]),
+    help="Only items in this state; may be given more than once.",
+)
+@json_option
+@pass_site
+def ls_command(site: Site, *, states: tuple[str, ...], as_json: bool) -> None:
+    """List the items that are here: in the inbox, running, waiting, held, failed."""
+    seen = glance.look(site.paths)
+    chosen = [
+        entry
+        for entry in seen.view.ledger.items.values()
+        if not states or state_name(entry.state) in states
+    ]
+    with_inbox = not states or "inbox" in states
+    arrivals = list(glance.names(site.paths.inbox)) if with_inbox else []
+    if as_json:
+        for entry in chosen:
+            show_json(documents.item(entry, seen.told(entry)))
+        for name in arrivals:
+            show_json({"name": name, "state": "inbox"})
+        return
+    rows = [_row(entry, seen.now) for entry in chosen]
+    rows += [("-", "inbox", "", escape(name)) for name in arrivals]
+    show(rows)
+
+
+@click.command("failures")
+@json_option
+@pass_site
+def failures_command(site: Site, *, as_json: bool) -> None:
+    """List what failed: when, in which step, after how many attempts, and why."""
+    ledger = view.look(site.paths).ledger
+    failed = list(_failed(ledger.items.values()))
+    if as_json:
+        for entry, _ in failed:
+            show_json(documents.item(entry))
+        return
+    show(
+        [
+            (
+                escape(state.kept_as or entry.name),
+                listing.moment(state.at),
+                escape(state.step or "-"),
+                listing.plural(entry.attempts, "attempt"),
+                reason(state.fault),
+            )
+            for entry, state in failed
+        ]
+    )
+    if failed:
+        advise(f"the whole story: '{site.command} show NAME'; again: '{site.command} retry NAME'")
+    else:
+        advise("nothing failed")
+
+
+def _failed(entries: Iterable[Entry]) -> Iterator[tuple[Entry, Failed]]:
+    for entry in entries:
+        if isinstance(entry.state, Failed):
+            yield entry, entry.state
+
+
+def _row(entry: Entry, now: float) -> tuple[str, ...]:
+    return entry.id, state_name(entry.state), _when(entry, now), escape(entry.name)
+
+
+def _when(entry: Entry, now: float) -> str:
+    match entry.state:
+        case Waiting(_, _, _, at, delay):
+            return f"due {listing.clock(at + delay, now)}"
+        case Pending():
+            return listing.moment(entry.claimed_at)
+        case state:
+            return listing.moment(documents.at_of(state) or entry.claimed_at)

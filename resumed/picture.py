@@ -1,0 +1,225 @@
+"""Draw what `status` tells, as lines for a person or as one JSON document.
+
+Its shape, on one line::
+
+    {"daemon": {"state": "up", "pid": 17, "started_at": "...", "pulse_at": "..."},
+     "healthy": true, "why": [], "paused": false, "intake_paused": null,
+     "counts": {"running": 1, "pending": 0, "waiting": 1, "held": 0, "failed": 2},
+     "ever": {"done": 120, "failed": 3}, "inbox": {"files": 3, "counted_all": true,
+     "names": ["b.jpg"], "left_alone": [{"name": "x", "kind": "folder"}]},
+     "running": [item, ...], "waiting": [item, ...], "oldest_pending_at": null,
+     "next_due_at": "...", "generation": "7f3a9c1e"}
+
+*state* is up, hung or down. *counts* is of now, *ever* since the journal began.
+*waiting* has the items due first, *running* all; items are as in `resumed.documents`, at most
+100 of each. *healthy* is about the whole: the daemon is up, turning, and takes what comes;
+*why* says what is not so. Failed items are told, but make nothing unhealthy.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from resumed import alive, documents, listing
+from resumed.entry import Entry
+from resumed.glance import Glance
+from resumed.listing import clock, plural, span
+from resumed.model import Fault, Held, Pending, Record, Running, Waiting, timestamp
+from resumed.text import escape, shorten
+
+ITEMS_LIMIT = 100
+_SHOWN_LIMIT = 10
+_REASON_LIMIT = 100
+_RESTING = ("held", "failed")
+
+
+class Picture:
+    """One look at an instance, ready to be told."""
+
+    def __init__(self, glance: Glance) -> None:
+        self.glance = glance
+        self._now = glance.now
+        self._of: dict[str, list[Entry]] = {name: [] for name in documents.STATES}
+        for entry in glance.view.ledger.items.values():
+            self._of[documents.state_name(entry.state)].append(entry)
+        self._of["waiting"].sort(key=due_at)
+
+    def document(self) -> Record:
+        """Describe all of it; see the module."""
+        seen, ledger = self.glance, self.glance.view.ledger
+        pid, pulse = seen.life.pid, seen.life.pulse_at
+        born = alive.started_at(pid) if pid else None
+        waiting, reading = self._of["waiting"], seen.view.reading
+        why = self.troubles()
+        return {
+            "daemon": {
+                "state": seen.life.state,
+                "pid": pid,
+                "started_at": _stamp(born),
+                "pulse_at": _stamp(pulse),
+            },
+            "healthy": not why,
+            "why": why,
+            "paused": ledger.paused,
+            "intake_paused": self._intake_paused(),
+            "counts": {name: len(entries) for name, entries in self._of.items()},
+            "ever": dict(ledger.counts),
+            "inbox": self._inbox_document(),
+            "running": [self._item(each) for each in self._of["running"][:ITEMS_LIMIT]],
+            "waiting": [self._item(each) for each in waiting[:ITEMS_LIMIT]],
+            "oldest_pending_at": _stamp(self._oldest()),
+            "next_due_at": _stamp(due_at(waiting[0]) if waiting else None),
+            "generation": reading.generation if reading else None,
+        }
+
+    def troubles(self) -> list[str]:
+        """Say why the whole is not well; nothing when it is."""
+        seen, life = self.glance, self.glance.life
+        told = []
+        if life.state == "down":
+            since = f" since {clock(life.pulse_at, self._now)}" if life.pulse_at else ""
+            told.append(f"the daemon is not running{since}")
+        elif life.state == "hung":
+            silent = span(self._now - (life.pulse_at or self._now))
+            told.append(f"the daemon hangs: its loop has not turned for {silent}")
+        if seen.view.ledger.paused:
+            told.append("paused by request")
+        if why := self._intake_paused():
+            told.append(f"intake paused: {why}")
+        if seen.inbox.fault:
+            told.append(f"the inbox cannot be read: {seen.inbox.fault}")
+        return told
+
+    def lines(self, command: str) -> Iterator[str]:
+        """Draw it for a person; *command* is how to call `resumed-ctl` again."""
+        yield from listing.columns([self._head(), *self._remedies(command), self._inbox_row()])
+        for name in ("running", "pending", "waiting", *_RESTING):
+            yield from self._section(name, command)
+        ever = self.glance.view.ledger.counts
+        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(ever.items()))
+        yield f"ever     {told or 'nothing ended yet'}"
+        if self.glance.inbox.strangers:
+            yield "left alone in the inbox, as no regular files:"
+            rows = [(escape(name), kind) for name, kind in self.glance.inbox.strangers]
+            yield from listing.columns(rows, indent="  ")
+
+    def _head(self) -> tuple[str, str]:
+        life = self.glance.life
+        process = f", process {life.pid}" if life.pid else ""
+        if life.state == "up":
+            born = alive.started_at(life.pid) if life.pid else None
+            since = f" since {clock(born, self._now)}" if born else ""
+            return "daemon ", f"up{since}{process}"
+        told = self.troubles()[0].removeprefix("the daemon ").removeprefix("is ")
+        return "daemon ", f"{told}{process}"
+
+    def _remedies(self, command: str) -> Iterator[tuple[str, str]]:
+        seen = self.glance
+        if seen.life.state == "hung":
+            yield "", "systemd restarts it when WatchdogSec is set; else end it and start again"
+        if seen.life.state == "down" and seen.view.reading is None:
+            yield "", "nothing was ever run here; 'resumed run' begins"
+        if seen.view.ledger.paused:
+            yield "", f"paused: nothing new is taken; '{command} unpause' goes on"
+        if why := self._intake_paused():
+            yield "", f"intake paused: {why}; goes on by itself"
+
+    def _inbox_row(self) -> tuple[str, str]:
+        found = self.glance.inbox
+        if found.fault:
+            return "inbox", f"cannot be read: {found.fault}"
+        least = "" if found.whole else "at least "
+        names = ""
+        if found.files:
+            shown = [escape(name) for name in found.names[:_SHOWN_LIMIT]]
+            more = ", ..." if found.files > len(shown) else ""
+            names = f": {', '.join(shown)}{more}"
+        return "inbox", f"{least}{plural(found.files, 'file')}{names}"
+
+    def _section(self, name: str, command: str) -> Iterator[str]:
+        entries = self._of[name]
+        hint = ""
+        if name == "failed" and entries:
+            hint = f"  why: '{command} failures'"
+        if name == "held" and entries:
+            hint = f"  go on: '{command} release NAME'"
+        yield f"{name:8} {len(entries)}{hint}"
+        if name in ("running", "waiting"):
+            shown = entries[:_SHOWN_LIMIT]
+            rows = [(escape(each.name), self._told(each)) for each in shown]
+            yield from listing.columns(rows, indent="  ")
+            if len(entries) > len(shown):
+                yield f"  and {len(entries) - len(shown)} more: '{command} ls --state {name}'"
+
+    def _told(self, entry: Entry) -> str:
+        match entry.state:
+            case Running(attempt, at):
+                told = self.glance.told(entry)
+                step = f" in step {escape(told['step'])}" if told.get("step") else ""
+                worker = f" (worker {told['worker']})" if "worker" in told else ""
+                how_far = _how_far(told.get("progress"))
+                return f"attempt {attempt}, for {span(self._now - at)}{step}{how_far}{worker}"
+            case Waiting(attempt, step, fault, at, delay):
+                due = at + delay
+                when = f"in {span(due - self._now)}" if due > self._now else "now due"
+                where = f" in step {escape(step)}" if step else ""
+                return f"attempt {attempt + 1} {when} ({clock(due, self._now)}){where}: " + reason(
+                    fault
+                )
+            case Held(why, _, _):
+                return escape(why)
+            case _:
+                return ""
+
+    def _item(self, entry: Entry) -> Record:
+        return documents.item(entry, self.glance.told(entry))
+
+    def _intake_paused(self) -> str | None:
+        if self.glance.life.state == "down":
+            return None
+        why = self.glance.hints["now"].get("intake_paused")
+        return escape(why) if isinstance(why, str) else None
+
+    def _inbox_document(self) -> Record:
+        found = self.glance.inbox
+        return {
+            "files": found.files,
+            "counted_all": found.whole,
+            "names": found.names,
+            "left_alone": [{"name": name, "kind": kind} for name, kind in found.strangers],
+            "fault": found.fault,
+        }
+
+    def _oldest(self) -> float | None:
+        waits = [entry.claimed_at for entry in self._of["pending"]]
+        return min(waits, default=None)
+
+
+def reason(fault: Fault) -> str:
+    """Write why an attempt ended, on one line."""
+    kind = fault.kind.removeprefix("builtins.")
+    return shorten(escape(f"{kind}: {fault.text}" if fault.text else kind), _REASON_LIMIT)
+
+
+def due_at(entry: Entry) -> float:
+    """Return when a waiting item is tried again; for others, now."""
+    match entry.state:
+        case Waiting(_, _, _, at, delay):
+            return at + delay
+        case Pending():
+            return entry.claimed_at
+        case _:
+            return 0.0
+
+
+def _how_far(progress: Any) -> str:  # noqa: ANN401 - what the daemon wrote, perhaps another version
+    match progress:
+        case [int() | float() as done, int() | float() as total] if total > 0:
+            return f", {100 * done / total:.0f} %"
+        case [int() | float() as done, _]:
+            return f", {done:g} so far"
+        case _:
+            return ""
+
+
+def _stamp(at: float | None) -> str | None:
+    return None if at is None else timestamp(at)

@@ -1,0 +1,144 @@
+"""Ask for changes: `retry`, `hold`, `release`, `remove`, `pause`, `unpause`, `reload`.
+
+Each waits for the daemon's answer. With ``--json`` it prints one object for each request::
+
+    {"request": "9f...a1.request", "verb": "retry", "ok": true, "waits": null,
+     "answer": ["a.jpg: taken up again"]}
+
+on one line. *waits* is null once it was answered; "down", "hung" or "busy" say why it was
+not, and then *answer* is empty: what was asked is done by the next start or drain, or when
+the daemon comes round. Exit 0 when all was done or waits, 1 when something was refused.
+"""
+
+from collections.abc import Callable
+
+import click
+
+from resumed import selection, view
+from resumed.asking import Answer, ask
+from resumed.listing import plural
+from resumed.selection import Choice
+from resumed.site import Site, json_option, pass_site, show_json, warn
+from resumed.text import escape
+
+_WAITS = {
+    "down": "the daemon is not running: what was asked is done by its next start or drain",
+    "hung": "the daemon hangs: what was asked is done when it turns again, or by its next start",
+    "busy": "no answer yet: what was asked is done when the daemon comes round",
+}
+
+_yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+_names = click.argument("names", nargs=-1, metavar="NAME...")
+
+
+@click.command("retry")
+@_names
+@click.option("--all", "everything", is_flag=True, help="All failed items that are yours.")
+@click.option("--fresh", is_flag=True, help="Forget the recorded steps.")
+@json_option
+@pass_site
+def retry_command(
+    site: Site, names: tuple[str, ...], *, everything: bool, fresh: bool, as_json: bool
+) -> int:
+    """Take failed items up again, where they stopped; waiting ones at once.
+
+    NAME is an item's name, its id, or the name that it is kept as in failed/.
+    """
+    if everything == bool(names):
+        raise click.UsageError("name items, or say --all")
+    if everything:
+        return _tell(site, ask(site.paths, "retry", all=True, fresh=fresh), as_json=as_json)
+    return _wish(site, "retry", names, as_json=as_json, fresh=fresh)
+
+
+@click.command("hold")
+@_names
+@json_option
+@pass_site
+def hold_command(site: Site, names: tuple[str, ...], *, as_json: bool) -> int:
+    """Take items that have not begun, or wait for another attempt, out of the way."""
+    return _wish(site, "hold", names, as_json=as_json)
+
+
+@click.command("release")
+@_names
+@click.option("--all", "everything", is_flag=True, help="All held items that are yours.")
+@json_option
+@pass_site
+def release_command(site: Site, names: tuple[str, ...], *, everything: bool, as_json: bool) -> int:
+    """Let held items go on."""
+    if everything == bool(names):
+        raise click.UsageError("name items, or say --all")
+    if everything:
+        return _tell(site, ask(site.paths, "release", all=True), as_json=as_json)
+    return _wish(site, "release", names, as_json=as_json)
+
+
+@click.command("remove")
+@_names
+@_yes_option
+@json_option
+@pass_site
+def remove_command(site: Site, names: tuple[str, ...], *, yes: bool, as_json: bool) -> int:
+    """Delete items together with their files, for good."""
+
+    def sure(choice: Choice) -> bool:
+        for entry in choice.entries:
+            click.echo(f"{entry.id}  {escape(entry.name)}", err=True)
+        question = f"Delete {plural(len(choice.entries), 'item')} and their files for good?"
+        return yes or click.confirm(question, err=True)
+
+    return _wish(site, "remove", names, as_json=as_json, sure=sure)
+
+
+def _whole(verb: str, sentence: str) -> click.Command:
+    """Make the command for a wish about the whole."""
+
+    @click.command(verb, help=sentence)
+    @json_option
+    @pass_site
+    def command(site: Site, *, as_json: bool) -> int:
+        return _tell(site, ask(site.paths, verb), as_json=as_json)
+
+    return command
+
+
+pause_command = _whole("pause", "Take nothing new from the inbox; what runs goes on.")
+unpause_command = _whole("unpause", "Take files from the inbox again.")
+reload_command = _whole("reload", "Read the configuration again, between two items.")
+
+
+def _wish(
+    site: Site,
+    verb: str,
+    names: tuple[str, ...],
+    *,
+    as_json: bool,
+    sure: Callable[[Choice], bool] = lambda _: True,
+    **options: bool,
+) -> int:
+    """Ask for *verb* on the items that *names* mean."""
+    if not names:
+        raise click.UsageError("name at least one item")
+    choice = selection.choose(view.look(site.paths).ledger, verb, names)
+    for complaint in choice.complaints:
+        warn(complaint)
+    if not choice.entries or not sure(choice):
+        return 1
+    ids = [entry.id for entry in choice.entries]
+    status = _tell(site, ask(site.paths, verb, ids, **options), as_json=as_json)
+    return 1 if choice.complaints else status
+
+
+def _tell(site: Site, answers: list[Answer], *, as_json: bool) -> int:
+    """Print the answers; return the exit status."""
+    del site
+    for answer in answers:
+        if as_json:
+            show_json(answer.document())
+            continue
+        for line in answer.lines:
+            click.echo(escape(line))
+        if answer.waits:
+            click.echo(_WAITS[answer.waits])
+    return 0 if all(answer.ok for answer in answers) else 1
