@@ -49,34 +49,26 @@ def children(pid: int | str = "self") -> set[int]:
 
 
 def kill_once(spare: Collection[int]) -> set[int]:
-    """Send SIGKILL to every child but *spare*, reap the dead, and return who is left.
+    """Kill every child but *spare*, reap those that are dead, and return all of them.
 
-    Does not wait. Those who died meanwhile may have left children, who are ours now: call it
-    until nobody is left. A child that we may not kill, being another user's, is not counted.
+    Does not wait. The dead may have left children, who are ours now: call it until it finds
+    nobody. A child that we may not kill, being another user's, is not counted.
     """
-    left: set[int] = set()
+    found: set[int] = set()
     for child in children().difference(spare):
-        try:
+        with suppress(ChildProcessError, ProcessLookupError, PermissionError):
             os.kill(child, signal.SIGKILL)
-            if os.waitpid(child, os.WNOHANG)[0] == 0:
-                left.add(child)
-        except (ChildProcessError, PermissionError):
-            continue
-    return left
+            found.add(child)
+            os.waitpid(child, os.WNOHANG)
+    return found
 
 
 def kill_all(spare: Collection[int] = ()) -> None:
     """Kill and reap every child but *spare*, then their children, until nobody is left."""
-    while not childless() and (left := children().difference(spare)):
-        kill_once(spare)
-        unkillable = True
-        for child in left:
-            with suppress(ChildProcessError, PermissionError):
-                os.kill(child, signal.SIGKILL)
+    while not childless() and (killed := kill_once(spare)):
+        for child in killed:
+            with suppress(ChildProcessError):
                 os.waitpid(child, 0)
-            unkillable = unkillable and _lives(child)
-        if unkillable:
-            return
 
 
 def end(pid: int, born_at: int) -> None:
@@ -105,13 +97,3 @@ def _descendants(pid: int) -> set[int]:
         todo = set().union(*map(children, todo)) - found
         found |= todo
     return found
-
-
-def _lives(child: int) -> bool:
-    try:
-        os.kill(child, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
