@@ -197,6 +197,7 @@ class Daemon:
                 mistake = f"the handler cannot be loaded: {engine.load_fault}"
                 raise ConfigError((Mistake(self.config.file, 0, mistake),))
             self._wait(engine.pool.due())
+            self._do_duties(self._clocks.monotonic())
 
     # the loop
 
