@@ -80,6 +80,9 @@ class Progress(ABC):
         """Say what a crash of this backend may lose, None when nothing."""
         return None
 
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
+        """Let go of connections and files; another call may open them again."""
+
     def create(
         self,
         job_id: str,

@@ -28,7 +28,7 @@ _SAME = "#key = :key AND #turn = :turn"
 class DynamoProgress(base.Progress):
     """Keep progress in DynamoDB; *keywords* go to `boto3.client`. Threads may share it.
 
-    *table_arn* may be a name; without it the environment's ``ProgressTable`` is meant.
+    *table_arn* may be a name, and is ``ProgressTable`` of the environment when it is missing.
     """
 
     def __init__(
@@ -46,8 +46,12 @@ class DynamoProgress(base.Progress):
             raise errors.ProgressTypeError("no table: give table_arn or set ProgressTable")
         if place.startswith("arn:"):
             keywords.setdefault("region_name", place.split(":")[3])
-        table = Table(boto3.client("dynamodb", **keywords), place.rpartition(":table/")[2])
-        self._kept = Shards(table)
+        self._client = boto3.client("dynamodb", **keywords)
+        self._kept = Shards(Table(self._client, place.rpartition(":table/")[2]))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def create_table(self) -> None:
         """Create the table, billed by request, and wait until it is there."""

@@ -172,6 +172,10 @@ class RedisProgress(base.Progress):
         safe = (kept.get("appendonly"), kept.get("appendfsync")) == ("yes", "always")
         return None if safe else f"redis: {remedy}"
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.redis.close()
+
     def store(
         self, job_id: str, parts: Parts, metadata: Mapping[str, str], tolerate: int, now: float
     ) -> bool:
