@@ -26,6 +26,6 @@ if [ -n "${VERSION:-}" ]; then
 fi
 # The system's own Python, whatever comes first in the caller's PATH
 PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --build=binary --no-sign \
-    >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+    >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; exit 1; }
 cp "$work"/resumed_*.deb "$target"
 ls "$target"/resumed_"${VERSION:-$(dpkg-parsechangelog --show-field Version)}"_all.deb

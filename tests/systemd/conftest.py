@@ -138,13 +138,14 @@ class Service:
             """
         )
         self.configure()
+        # not --after-cursor, which with a match leaves out the first entry that matches
         here = self.run("journalctl", "--no-pager", "-n1", "--show-cursor", "-o", "cat").stdout
-        self.since = ("--after-cursor", here.rpartition("-- cursor: ")[2].strip())
+        self.since = ("--cursor", here.rpartition("-- cursor: ")[2].strip())
 
     def configure(self, more: str = "", *, text: str = CONFIGURATION) -> None:
         """Write the configuration and the handler; *more* goes before the tables."""
         self.machine.push(HANDLER, "/etc/resumed/handler.py")
-        self.machine.write("/etc/resumed/resumed.toml", f"{more}\n{text}")
+        self.machine.write("/etc/resumed/resumed.toml", f"{more}\n{text}".lstrip("\n"))
 
     def drop_in(self, text: str, unit: str = "resumed.service") -> None:
         self.machine.write(f"/run/systemd/system/{unit}.d/test.conf", text)
@@ -191,7 +192,7 @@ class Service:
         """List the files of a folder of the spool, without sidecars."""
         place = self.machine.inside(f"{SPOOL}/{folder}")
         files = (file.name for file in place.rglob("*") if file.is_file())
-        return sorted(name for name in files if not name.endswith(".failure.txt"))
+        return sorted(name for name in files if not name.endswith((".failure.txt", ".lock")))
 
     def await_end(self, *names: str, seconds: float = 30) -> None:
         """Wait until each is in done or failed."""
