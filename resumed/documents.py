@@ -76,6 +76,11 @@ def fact(record: Record) -> Record:
     return {key: value for key, value in record.items() if key not in _ENVELOPE}
 
 
+def short_kind(kind: str) -> str:
+    """Write the kind of an error without the module that everybody knows."""
+    return kind.removeprefix("builtins.").removeprefix("resumed.errors.")
+
+
 def at_of(state: State) -> float | None:
     """Return since when an item is in its state, None where that is not told."""
     return None if isinstance(state, Pending) else state.at

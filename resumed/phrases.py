@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from resumed import text
+from resumed.documents import short_kind
 from resumed.listing import document, moment, plural
 from resumed.model import JSON, Record, instant
 from resumed.text import escape, shorten
@@ -35,7 +36,8 @@ def lines(fact: Record) -> Iterator[str]:
     """Write one fact, with what was printed below it."""
     yield f"  {moment(instant(fact['at']))}  {phrase(fact)}"
     for line in fact.get("output", "").splitlines():
-        yield f"      | {escape(line)}"
+        # It was escaped before it was recorded; twice would be hard to read.
+        yield f"      | {line if line.isprintable() else escape(line)}"
 
 
 def phrase(fact: Record) -> str:  # noqa: PLR0911 - one for each kind
@@ -86,8 +88,7 @@ def _ended_or_asked(fact: Record, of: dict[str, str]) -> str:  # noqa: PLR0911 -
 
 
 def _error(fact: Record) -> str:
-    kind = str(fact["error"]["kind"]).removeprefix("builtins.")
-    words = str(fact["error"]["text"])
+    kind, words = short_kind(str(fact["error"]["kind"])), str(fact["error"]["text"])
     return escape(f"{kind}: {words}" if words else kind)
 
 

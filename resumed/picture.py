@@ -196,7 +196,7 @@ class Picture:
 
 def reason(fault: Fault) -> str:
     """Write why an attempt ended, on one line."""
-    kind = fault.kind.removeprefix("builtins.")
+    kind = documents.short_kind(fault.kind)
     return shorten(escape(f"{kind}: {fault.text}" if fault.text else kind), _REASON_LIMIT)
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from resumed import history, view
-from resumed.documents import fact, item
+from resumed.documents import fact, item, short_kind
 from resumed.entry import Entry
 from resumed.journal import lines, unseal
 from resumed.ledger import Ledger
@@ -180,12 +180,13 @@ def status_json(past: Iterable[Past], live: Iterable[Entry], planned: tuple[str,
 
 def _progress(entry: Entry, planned: tuple[str, ...]) -> Record:
     told: Record = dict.fromkeys(planned, False) | dict(entry.steps)
-    document_of = item(entry)
-    match document_of:
+    match item(entry):
         case {"state": "done", "result": result}:
             return dict(entry.steps) or {"handler": result}
         case {"error": {"kind": kind, "text": text}, "step": step}:
-            told[step or "handler"] = [kind.removeprefix("builtins."), text]
+            told[step or "handler"] = [short_kind(kind), text]
+        case _ if not planned:
+            told["handler"] = False
         case _:
             pass
-    return told or {"handler": False}
+    return told

@@ -7,8 +7,9 @@ facts under "story"; `history` prints the facts by which items ended, each with 
     {"a.jpg": {"search": {"hits": 3}, "watermark": ["OSError", "disk full"]},
      "b.jpg": {"search": false, "watermark": false}, "c.txt": {"handler": false}}
 
-item → step → false (not yet) | its result | [error type, message]. An item without steps
-has the one key "handler". Of several items with one name the latest is shown.
+item → step → false (not yet) | its result | [error type, message]. The key "handler" stands
+for the whole of an item that has no steps, or whose steps are not known before it ends. Of
+several items with one name the latest is shown.
 """
 
 import fnmatch
@@ -133,7 +134,11 @@ def export_command(site: Site, *, as_json: bool) -> None:
     told = story.status_json(
         story.past_items(site.paths), seen.ledger.items.values(), _planned(site)
     )
-    click.echo(listing.document(told) if as_json else json.dumps(told, indent=2))
+    if as_json:
+        show_json(told)
+        return
+    lines = (f"  {json.dumps(name)}: {json.dumps(steps)}" for name, steps in told.items())
+    click.echo("{\n" + ",\n".join(lines) + "\n}")
 
 
 def _planned(site: Site) -> tuple[str, ...]:

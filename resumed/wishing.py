@@ -86,7 +86,11 @@ def remove_command(site: Site, names: tuple[str, ...], *, yes: bool, as_json: bo
         for entry in choice.entries:
             click.echo(f"{entry.id}  {escape(entry.name)}", err=True)
         question = f"Delete {plural(len(choice.entries), 'item')} and their files for good?"
-        return yes or click.confirm(question, err=True)
+        try:
+            return yes or click.confirm(question, err=True)
+        except click.Abort:
+            warn("nothing was removed; where nobody can be asked, say --yes")
+            return False
 
     return _wish(site, "remove", names, as_json=as_json, sure=sure)
 
@@ -139,6 +143,8 @@ def _tell(site: Site, answers: list[Answer], *, as_json: bool) -> int:
             continue
         for line in answer.lines:
             click.echo(escape(line))
+        if not answer.lines and not answer.waits:
+            click.echo(f"nothing to {answer.verb}")
         if answer.waits:
             click.echo(_WAITS[answer.waits])
     return 0 if all(answer.ok for answer in answers) else 1
