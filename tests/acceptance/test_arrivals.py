@@ -13,16 +13,15 @@ LINE_SECONDS = 0.01
 TEXT = "".join(f"line {number} of {LINES}\n" for number in range(LINES))
 
 HANDLER = """
-import hashlib, os
+import os
 
 
 def process(item):
     content = open(item.path, "rb").read()
     log = os.open(os.environ["ORACLE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(log, f"{item.name} {content.count(b'%s')}{chr(10)}".encode())
+    os.write(log, f"{item.name} {len(content.splitlines())}{chr(10)}".encode())
     os.close(log)
-    return hashlib.sha256(content).hexdigest()
-""".replace("%s", "\\n")
+"""
 
 Producer = Callable[[Path], None]
 

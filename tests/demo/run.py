@@ -28,7 +28,7 @@ def main(home: Path) -> None:
     expected = len(photos) + 2
     with catalogue(home / "catalogue.log") as address:
         environment = os.environ | {"CATALOGUE": address}
-        say(f"A catalogue of photographs answers at {address}; every third answer is 503.")
+        say(f"A catalogue of photographs answers at {address}; it refuses some requests with 503.")
 
         say("The daemon starts.")
         with daemon(home, environment) as running:
@@ -69,16 +69,18 @@ class Daemon:
     """The real daemon, whose log is printed as it grows."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
-        self.log = (home / "daemon.log").open("a+")
-        self.log.seek(0, os.SEEK_END)
-        self.heard: list[str] = []
-        self.process = subprocess.Popen(
-            [PROGRAMS / "resumed", "run", "--home", home],
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=self.log,
-            env=environment,
-        )
+        path = home / "daemon.log"
+        with path.open("a") as out:
+            self.log = path.open()
+            self.log.seek(0, os.SEEK_END)
+            self.heard: list[str] = []
+            self.process = subprocess.Popen(
+                [PROGRAMS / "resumed", "run", "--home", home],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=environment,
+            )
 
     def listen(self) -> None:
         """Print the lines that came since the last time."""
