@@ -74,8 +74,11 @@ def _is_news(head: re.Match[bytes]) -> bool:
 
 
 def _append(folder: int, name: str, content: bytes) -> None:
-    file = durable.open_file(folder, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    file = durable.open_file(folder, name, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
+        length = os.fstat(file).st_size
+        if length and os.pread(file, 1, length - 1) != b"\n":
+            content = b"\n" + content  # a crash left half a line there, which must not eat ours
         durable.write_all(file, content)
         durable.sync(file)
     finally:
