@@ -75,24 +75,25 @@ class Schedule:
             self._parked[item_id] = now
 
     def next_due(self, now: float) -> float | None:
-        """Say when the passing of time alone will make something startable."""
+        """Say when the passing of time alone will make something startable.
+
+        What time has brought is told once: if nobody has room for it, nothing is due.
+        """
+        if self._pass(now):
+            return now
         times = []
         if self._waiting:
             times.append(self._waiting[0][0])
         if self._alone:
             times.append(self._alone[1] + SUSPECT_SURVIVES_SECONDS)
-        elif self._suspects and self._running:
-            times.append(self._suspects[0][2] + SUSPECT_PATIENCE_SECONDS)
-        return max(now, min(times)) if times else None
+        return min(times, default=None)
 
     def take(self, count: int, now: float) -> list[str]:
         """Give out up to *count* items to start now; each is running until `release`.
 
         A suspect comes as the only one of its list, and only when nothing runs.
         """
-        self._wake(now)
-        if self._alone and now - self._alone[1] >= SUSPECT_SURVIVES_SECONDS:
-            self._alone = None
+        self._pass(now)
         while self._suspects and not self._valid(*self._suspects[0][:2]):
             self._suspects.popleft()
         if self._alone or count <= 0:
@@ -122,6 +123,8 @@ class Schedule:
         """Put items that were given out and did not begin to the front again."""
         for item_id in reversed(item_ids):
             self._running.discard(item_id)
+            if item_id not in self._names:
+                continue  # it is over
             ticket = self._ticket(item_id)
             if self._alone and self._alone[0] == item_id:
                 self._suspects.appendleft((ticket, item_id, self._alone[1]))
@@ -172,10 +175,18 @@ class Schedule:
             self._parked[item_id] = None
         return None
 
-    def _wake(self, now: float) -> None:
+    def _pass(self, now: float) -> bool:
+        """Let time pass until *now*; tell whether that changed anything."""
+        survived = self._alone is not None and now >= self._alone[1] + SUSPECT_SURVIVES_SECONDS
+        if survived:
+            self._alone = None
+        woken = False
         while self._waiting and self._waiting[0][0] <= now:
             _, ticket, item_id = heapq.heappop(self._waiting)
-            self._due.append((ticket, item_id))
+            if self._valid(ticket, item_id):
+                self._due.append((ticket, item_id))
+                woken = True
+        return survived or woken
 
     def _ticket(self, item_id: str) -> int:
         self._last_ticket += 1
