@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from resumed import durable, history, journal
-from resumed.errors import JournalVersionError
+from resumed.errors import JournalCorruptError, JournalVersionError
 from resumed.journal import Journal, Reading, Torn
 from resumed.ledger import Ledger, UnknownKindError
 from resumed.model import Fact, Record
@@ -43,10 +43,20 @@ def replay(path: Path) -> tuple[Ledger, Reading]:
         JournalVersionError: A newer program wrote it.
     """
     ledger = Ledger()
+    line = 0
+
+    def apply(record: Record) -> None:
+        nonlocal line
+        line += 1
+        ledger.apply(record)
+
     try:
-        reading = journal.read(path, ledger.apply)
+        reading = journal.read(path, apply)
     except UnknownKindError as error:
-        raise JournalVersionError(path, 0, f"a record of an unknown kind, {error}") from error
+        raise JournalVersionError(path, line, f"a record of an unknown kind, {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        fault = f"a sound line that cannot follow those before it ({error!r})"
+        raise JournalCorruptError(path, line, fault) from error
     return ledger, reading
 
 

@@ -194,8 +194,8 @@ class Ledger:
         self._count("failed", r)
 
     def _gone(self, r: Record) -> None:
-        entry = self.items.pop(str(r["id"]))
-        self.kept.pop(entry.identity, None)
+        self._forget_kept(self._entry(r))
+        del self.items[r["id"]]
         self._count("gone", r)
 
     def _put_away(self, r: Record) -> None:
@@ -215,7 +215,7 @@ class Ledger:
 
     def _retried(self, r: Record) -> None:
         entry = self._entry(r)
-        self.kept.pop(entry.identity, None)
+        self._forget_kept(entry)
         entry.state = Pending()
         entry.failures = entry.crashes = entry.changes = 0
         if r.get("fresh"):
@@ -229,7 +229,7 @@ class Ledger:
         self._entry(r).state = Pending()
 
     def _removed(self, r: Record) -> None:
-        self.kept.pop(self._entry(r).identity, None)
+        self._forget_kept(self._entry(r))
         self._entry(r).state = Removed(_at(r))
         self._count("removed", r)
 
@@ -249,6 +249,11 @@ class Ledger:
 
     def _nothing(self, r: Record) -> None:
         pass
+
+    def _forget_kept(self, entry: Entry) -> None:
+        # Two links to one file, failed under two names, are the same file here.
+        if self.kept.get(entry.identity) == entry.id:
+            del self.kept[entry.identity]
 
     def _count(self, outcome: str, r: Record) -> None:
         if not r.get("retold"):

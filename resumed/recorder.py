@@ -47,7 +47,7 @@ class Recorder:
             )
         _mark(paths.state)
         self._journal = Journal(paths.journal, reading)
-        self._live_bytes = 0
+        self._live_bytes = 0 if reading.news else reading.length_bytes
         if reading.news or reading.torn:
             self.compact()
 
@@ -83,8 +83,9 @@ class Recorder:
     def record_lazily(self, kind: str, /, **particulars: object) -> None:
         """State a fact that only has to be in the file after the next `commit`."""
         at = self.now()
-        self._journal.append(kind, at, particulars)
+        # The ledger first: what it cannot take in must not get into the file.
         self.ledger.apply({**particulars, "kind": kind, "at": at})
+        self._journal.append(kind, at, particulars)
 
     def then(self, action: Callable[[], None]) -> None:
         """Do *action* as soon as everything recorded so far is on the disk."""
