@@ -84,6 +84,8 @@ def read(folder_fd: int, name: str) -> Request | Refused | None:
         if not stat.S_ISREG(about.st_mode):
             return Refused(name, about.st_uid, "is not a regular file")
         content = os.read(file, LIMIT_BYTES + 1)
+    except OSError as error:
+        return Refused(name, -1, f"cannot be read: {error.strerror}")
     finally:
         os.close(file)
     return _parse(name, about.st_uid, content)
