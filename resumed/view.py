@@ -168,6 +168,11 @@ class Follower:
         """Decode what `poll` returns; what is no sound line is passed over."""
         yield from filter(None, map(journal.unseal, self.poll()))
 
+    @property
+    def unfinished(self) -> int:
+        """Count the bytes after the last whole line."""
+        return len(self._rest)
+
     def close(self) -> None:
         """Let go of the file."""
         if self._file >= 0:
