@@ -168,7 +168,7 @@ class Control:
         match entry.state:
             case Pending() | Waiting() if self._schedule.at_hand(entry.id):
                 pass
-            case Held() | Failed():
+            case Held(_, _, kept_as) | Failed(_, _, _, _, _, kept_as) if kept_as is not None:
                 pass
             case state:
                 raise NotNowError(f"is {_name(state)}, and cannot be removed")

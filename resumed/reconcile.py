@@ -85,7 +85,7 @@ class Reconciler:
                 found = shelf and self._spool.search(shelf, entry.id, entry.name, entry.identity)
                 self._told(entry, found or None)
 
-    def missing_since(self, entry: Entry) -> bool:
+    def misses(self, entry: Entry) -> bool:
         """Tell whether a failed or held item's file is no longer where it was put."""
         shelf: Shelf = "failed" if isinstance(entry.state, Failed) else "hold"
         return entry.kept_as is not None and self._spool.find_kept(shelf, entry.kept_as) is None
@@ -116,6 +116,9 @@ class Reconciler:
         self._told(entry, None)
 
     def _told(self, entry: Entry, kept_as: str | None) -> None:
+        if isinstance(entry.state, Failed | Held) and kept_as is None:
+            self._recorder.record("gone", id=entry.id, why="its file was taken away")
+            return
         if isinstance(entry.state, Failed) and kept_as is not None:
             self._place_sidecar(entry, kept_as)
         self._recorder.record_lazily("put_away", id=entry.id, **{"as": kept_as})

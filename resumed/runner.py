@@ -178,7 +178,6 @@ class Runner:
                 self._schedule.release(entry.id)
                 self.take_in(entry)
             case _:
-                self._schedule.release(entry.id)
                 self._schedule.give_back([entry.id])
         self._recorder.then(partial(self._log, entry.name, fact))
 
