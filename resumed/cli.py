@@ -9,11 +9,12 @@ import click
 
 from resumed import __version__, config, errors
 from resumed.commandline import CONTEXT, EXIT_STATUSES, invoke, place_options
-from resumed.daemon import Daemon, Tally
+from resumed.daemon import Daemon
 from resumed.drain import Drain
 from resumed.errors import ConfigError
 from resumed.log import EventLog
 from resumed.notify import Notifier
+from resumed.tally import Tally
 
 
 def main() -> None:

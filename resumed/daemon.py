@@ -19,32 +19,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from resumed import tally
 from resumed.control import NotNowError, Whole
 from resumed.engine import Engine
 from resumed.errors import ConfigError, Mistake, ResumedError
 from resumed.log import EventLog
-from resumed.model import Failed, Held, Waiting
+from resumed.lookout import Lookout
+from resumed.model import Failed
 from resumed.notify import Notifier
 from resumed.parts import Clocks, Locks, make_folders, rules
 from resumed.settings import Config
 from resumed.signals import Signals
-from resumed.watch import Watch
+from resumed.tally import Tally
 
 STATUS_SECONDS = 1.0
 EXTEND_SECONDS = 30.0
 PING_SECONDS = 30.0
 LOAD_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Count what a run did, and what it left."""
-
-    done: int
-    failed: int
-    waiting: int
-    to_go: int
-    not_ready: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -84,8 +75,6 @@ class Daemon:
         self._due = _Due(ping=now, rescan=now + config.rescan_seconds)
         self._before = (0, 0)
         self._status = ""
-        self._watching = False
-        self._watch_fault: str | None = None
 
     def run(self, until: Callable[["Daemon"], bool] | None = None) -> Tally:
         """Work until SIGTERM, or until *until* says that all is done; return what was done.
@@ -106,17 +95,8 @@ class Daemon:
 
     def tally(self) -> Tally:
         """Count what was done since the start and what is left."""
-        ledger = self.engine.recorder.ledger
-        states = [entry.state for entry in ledger.items.values()]
-        waiting = sum(isinstance(state, Waiting) for state in states)
-        resting = sum(isinstance(state, Failed | Held) for state in states)
-        return Tally(
-            ledger.counts.get("done", 0) - self._before[0],
-            ledger.counts.get("failed", 0) - self._before[1],
-            waiting,
-            len(states) - waiting - resting,
-            tuple(f"{each.name}: {each.why}" for each in self.engine.intake.not_ready()),
-        )
+        engine = self.engine
+        return tally.count(engine.recorder.ledger, self._before, engine.intake.not_ready())
 
     def stop(self) -> None:
         """Claim nothing more, and let what runs finish; asked again, interrupt it."""
@@ -137,18 +117,14 @@ class Daemon:
         self._locks, self._signals = locks, signals
         self.engine = Engine(self.config, self._tell, self._clocks)
         try:
-            self._watch = Watch(
-                self.config.paths.inbox,
-                self.config.paths.requests,
-                recursive=self.config.recursive,
-                temporary=rules(self.config).temporary,
-                wake=signals.wake,
+            self._lookout = Lookout(
+                self.config, rules(self.config), tell=self._tell, wake=signals.wake
             )
             try:
                 self._start(watching=until is None)
                 self._loop(until)
             finally:
-                self._watch.stop()
+                self._lookout.close()
             self._end(told=until is None)
         except BaseException:
             self.engine.abandon()
@@ -161,14 +137,13 @@ class Daemon:
         engine = self.engine
         engine.attend(Whole(self._pause, self._unpause, self._reload_now))
         engine.selector.register(self._signals.fd, 1, None)
+        self._before = tally.ended(engine.recorder.ledger)
         engine.resume()
-        counts = engine.recorder.ledger.counts
-        self._before = (counts.get("done", 0), counts.get("failed", 0))
         self._tell_resuming()
         engine.pool.start()
         if watching:
             # Watch first, scan then: a file that comes in between is seen twice, not never.
-            self._listen()
+            self._lookout.listen()
         engine.intake.scan()
         self._wait_for_workers()
         if watching:
@@ -232,13 +207,7 @@ class Daemon:
         self._take_hints()
 
     def _take_hints(self) -> None:
-        hints = self._watch.take()
-        if hints.trouble:
-            seconds = self.config.rescan_seconds
-            inbox = str(self.config.paths.inbox)
-            self._tell("watch_lost", inbox=inbox, why=hints.trouble, seconds=seconds)
-        if hints.overflow:
-            self._tell("overflow")
+        hints = self._lookout.take()
         if hints.scan:
             self.engine.rescan()
         self.engine.intake.hint(hints.names, hints.births, self._clocks.monotonic())
@@ -254,7 +223,7 @@ class Daemon:
             self._notifier.alive()
         if now >= due.rescan and not self.stopping:
             due.rescan = now + self.config.rescan_seconds
-            self._look_at_inbox()
+            self._lookout.mend(self.engine)
             self.engine.rescan()
             self.engine.control.turn()
         if due.extend is not None and now >= due.extend:
@@ -265,39 +234,16 @@ class Daemon:
             self.engine.pool.interrupt()
         self._show_status(now)
 
-    def _listen(self) -> None:
-        """Watch the inbox, again if need be; without events the scans must do."""
-        self._watching = True
-        fault = self._watch.start()
-        if fault != self._watch_fault:
-            self._watch_fault = fault
-            inbox = str(self.config.paths.inbox)
-            if fault is None:
-                self._tell("watch_restored", inbox=inbox)
-            else:
-                seconds = self.config.rescan_seconds
-                self._tell("watch_lost", inbox=inbox, why=fault, seconds=seconds)
-
     def _ping_seconds(self) -> float:
         watchdog = self._notifier.watchdog_seconds
         return min(watchdog / 2, PING_SECONDS) if watchdog else PING_SECONDS
-
-    def _look_at_inbox(self) -> None:
-        """Notice that the inbox's path means another folder now, and go on with that one."""
-        found = self.engine.spool.inbox.renew()
-        if self._watching and (found == "replaced" or not self._watch.healthy()):
-            self._listen()
-        if found == "replaced":
-            self.engine.intake.forget()
 
     def _show_status(self, now: float) -> None:
         if self._due.status is not None and now < self._due.status:
             return
         engine = self.engine
-        waiting = engine.schedule.waiting
-        sentence = (
-            f"{engine.schedule.running} running, {engine.schedule.ready} to go, {waiting} waiting"
-        )
+        schedule = engine.schedule
+        sentence = f"{schedule.running} running, {schedule.ready} to go, {schedule.waiting} waiting"
         if engine.space.why is not None:
             sentence = f"intake paused: {engine.space.why}; {sentence}"
         elif engine.paused:

@@ -13,7 +13,6 @@ from resumed import durable, parts
 from resumed.control import Control, Whole
 from resumed.entry import Entry
 from resumed.launch import Launch
-from resumed.model import Failed, Held
 from resumed.parts import Clocks
 from resumed.pool import READ, WRITE, Pool
 from resumed.recorder import Recorder
@@ -24,10 +23,10 @@ from resumed.schedule import Schedule
 from resumed.settings import Config
 from resumed.space import Intermission
 from resumed.spool import Spool
+from resumed.upkeep import Upkeep
 
 PUT_AWAY_BATCH = 64
 PUT_AWAY_SECONDS = 0.02
-CLOSE_GROUP_SECONDS = 0.5
 
 
 class Engine:
@@ -50,8 +49,6 @@ class Engine:
         self._clocks = clocks
         self._stack = ExitStack()
         self._put_away_at: float | None = None
-        self._close_group_at: float | None = None
-        self._missing: set[str] = set()
         with ExitStack() as stack:
             self._open(stack)
             self._stack = stack.pop_all()
@@ -74,6 +71,7 @@ class Engine:
         self._fallback: tuple[Config, Launch] | None = None
         self.pool = Pool(self._launch, config.workers, self._watch_fd)
         self.reconciler = parts.reconciler(config, self.spool, self.recorder)
+        self.upkeep = Upkeep(self.recorder, self.reconciler, tell)
         self.runner = Runner(
             recorder=self.recorder,
             schedule=self.schedule,
@@ -155,7 +153,7 @@ class Engine:
             self.runner.give_out()
         self.runner.tick(now)
         self.recorder.commit()
-        self._close_group(now, synced=synced)
+        self.upkeep.turn(now, synced=synced)
 
     @property
     def paused(self) -> bool:
@@ -164,7 +162,7 @@ class Engine:
 
     def due(self, now: float) -> float | None:
         """Say when `turn` has something to do again without being woken."""
-        times = [self.pool.due(), self._put_away_at, self._close_group_at, self.runner.due()]
+        times = [self.pool.due(), self._put_away_at, self.upkeep.due, self.runner.due()]
         if not self.draining:
             times += [self.schedule.next_due(now), self.space.due()]
             if (
@@ -178,7 +176,7 @@ class Engine:
     def rescan(self) -> None:
         """Look at the whole inbox again, and whether what we keep is still where we put it."""
         self.intake.scan()
-        self._miss()
+        self.upkeep.miss()
 
     def quiet(self) -> bool:
         """Tell whether nothing runs and nothing is on its way to a folder."""
@@ -253,45 +251,12 @@ class Engine:
             self.runner.ended = []
             self.reconciler.put_away(ended)
 
-    def _close_group(self, now: float, *, synced: bool) -> None:
-        """Prove the last group synced once nothing was added to it for a while."""
-        if self.recorder.closed:
-            self._close_group_at = None
-        elif synced or self._close_group_at is None:
-            self._close_group_at = now + CLOSE_GROUP_SECONDS
-        elif now >= self._close_group_at:
-            self._close_group_at = None
-            self.recorder.settle()
-        if self.recorder.worth_compacting():
-            self._compact()
-
     def _look_for(self, entry: Entry) -> None:
         """Fetch the file of an item that could not begin, because it was not in its folder."""
         if self.reconciler.fetch(entry):
             self.runner.take_in(entry)
         else:
             self.schedule.finish(entry.id)
-
-    def _miss(self) -> None:
-        """End items whose file a person deleted from failed/ or hold/.
-
-        Not at first sight, because it may be on its way back into the inbox.
-        """
-        missing = set()
-        for entry in list(self.recorder.ledger.items.values()):
-            if isinstance(entry.state, Failed | Held) and self.reconciler.missing_since(entry):
-                missing.add(entry.id)
-                if entry.id in self._missing:
-                    self.recorder.record("gone", id=entry.id, why="its file was taken away")
-                    missing.discard(entry.id)
-        self._missing = missing
-
-    def _compact(self) -> None:
-        lengths = self.recorder.compact()
-        if lengths is None:
-            self._tell("not_compacted", why=self.recorder.not_compacted)
-        else:
-            self._tell("compacted", before=lengths[0], after=lengths[1])
 
     def _watch_fd(self, fd: int, events: int) -> None:
         """Watch a descriptor of the pool's, otherwise, or no more."""

@@ -35,25 +35,13 @@ from typing import BinaryIO
 
 from resumed import __version__, durable
 from resumed.errors import JournalCorruptError, JournalVersionError, StorageError
-from resumed.model import Fact, Record, timestamp
+from resumed.model import Fact, Record, timestamp, to_json
 
 FORMAT = 1
 LINE_LIMIT_BYTES = 1 << 20
 HEADER = "opened"
 SYNCED = "synced"
 _FRAME = (("n", int), ("s", int), ("g", str), ("at", str), ("kind", str))
-_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-_pieces = json.encoder.c_make_encoder(  # made once: `encode` makes it anew for each line
-    None,
-    _ENCODER.default,
-    json.encoder.encode_basestring_ascii,
-    None,
-    ":",
-    ",",
-    False,
-    False,
-    True,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +76,7 @@ def seal(number: int, synced: int, generation: str, fact: Fact) -> bytes:
     Raises:
         ValueError: The line would be longer than a reader accepts.
     """
-    particulars = "".join(_pieces(fact.particulars, 0))[1:-1]
+    particulars = to_json(fact.particulars)[1:-1]
     comma = "," if particulars else ""
     head = f'{{"n":{number},"s":{synced},"g":"{generation}","at":"{timestamp(fact.at)}"'
     body = f'{head},"kind":"{fact.kind}"{comma}{particulars}'.encode("ascii")

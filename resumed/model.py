@@ -4,6 +4,7 @@ Everything here is frozen: a change is a new value. Instants are seconds since t
 (UTC) and end in ``_at``; durations are seconds and end in ``_seconds``.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,6 +13,25 @@ from typing import Any, NamedTuple, TypeAlias
 JSON: TypeAlias = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
 # A record as it is read: which key holds what is the ledger's knowledge, not a type's.
 Record: TypeAlias = dict[str, Any]
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+_pieces = json.encoder.c_make_encoder(  # made once: `encode` makes it anew for each value
+    None,
+    _ENCODER.default,
+    json.encoder.encode_basestring_ascii,
+    None,
+    ":",
+    ",",
+    False,
+    False,
+    True,
+)
+
+
+def to_json(value: JSON) -> str:
+    """Write *value* in pure ASCII without a blank, so that any file name survives."""
+    return "".join(_pieces(value, 0))
 
 
 class Fact(NamedTuple):
