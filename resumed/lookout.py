@@ -7,9 +7,10 @@ mended when the next rescan finds that it can be.
 from collections.abc import Callable
 
 from resumed.engine import Engine
+from resumed.hints import Hints
 from resumed.rules import Rules
 from resumed.settings import Config
-from resumed.watch import Hints, Watch
+from resumed.watch import Watch
 
 
 class Lookout:
