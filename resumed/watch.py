@@ -18,6 +18,7 @@ import errno
 import logging
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -197,6 +198,8 @@ class _Complaints(logging.Handler):
         self._logger.addHandler(self)
         self._logger.setLevel(logging.WARNING)
         self._logger.propagate = False
+        # It warns of folders that it has come to watch twice: a mkdir -p suffices.
+        warnings.filterwarnings("ignore", module=r"watchdog\.")
         self._listening = True
 
     def ignore(self) -> None:
