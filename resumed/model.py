@@ -16,7 +16,8 @@ Record: TypeAlias = dict[str, Any]
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-_pieces = json.encoder.c_make_encoder(  # made once: `encode` makes it anew for each value
+# Made once: `encode` makes it anew for each value.
+_pieces = json.encoder.c_make_encoder(  # type: ignore[attr-defined] # not in the stubs
     None,
     _ENCODER.default,
     json.encoder.encode_basestring_ascii,
