@@ -24,7 +24,10 @@ class LostError(Exception):
 
 
 class Channel:
-    """The conversation with the daemon, one attempt at a time."""
+    """The conversation with the daemon, one attempt at a time.
+
+    *ended* tells that no more will come than what came.
+    """
 
     def __init__(self, work: int, control: int, report: int) -> None:
         """Speak through these descriptors, which stay open as long as the worker lives."""
@@ -39,7 +42,7 @@ class Channel:
         self._arrived: deque[Record] = deque()
         self._answers: deque[Record] = deque()
         self._put_off = b""
-        self._ended = False
+        self.ended = False
         self._incoming = threading.Lock()
         self._outgoing = threading.Lock()
 
@@ -50,37 +53,24 @@ class Channel:
 
     def load(self) -> Record:
         """Wait for the first frame, which says what to run."""
-        while True:
-            with self._incoming:
-                self._receive()
-                if self._arrived:
-                    return self._arrived.popleft()
-                if self._ended:
-                    raise LostError
-            self._rest()
+        return self._await(self._arrived)
 
-    def next(self) -> Assignment | None:
-        """Wait for the next assignment; None when there will be none any more."""
-        while True:
-            with self._incoming:
-                if self._arrived or (self._receive() and self._arrived):
-                    return wire.assigned(self._arrived.popleft())
-                if self._ended:
-                    return None
-            self.flush()
-            self._rest()
+    def take(self) -> Assignment | None:
+        """Return the next assignment if it is there."""
+        with self._incoming:
+            if self._arrived or (self._receive() and self._arrived):
+                return wire.assigned(self._arrived.popleft())
+            return None
 
-    def answer(self) -> Record:
-        """Say what was put off and wait for the daemon's answer to it."""
+    def answer(self, expected: Record) -> None:
+        """Say what was put off, and wait until the daemon answers as *expected*.
+
+        Raises:
+            LostError: It never will.
+        """
         self.flush()
-        while True:
-            with self._incoming:
-                self._receive()
-                if self._answers:
-                    return self._answers.popleft()
-                if self._ended:
-                    raise LostError
-            self._rest()
+        while self._await(self._answers) != expected:
+            pass
 
     def say(self, frame: Record) -> None:
         """Write *frame*, and before it what was put off."""
@@ -107,11 +97,21 @@ class Channel:
             except OSError as error:
                 raise LostError from error
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         """Sleep until there may be something to read."""
         for fd, _ in self._sleep.poll():
             if fd == self._wake:
                 os.eventfd_read(self._wake)
+
+    def _await(self, frames: deque[Record]) -> Record:
+        while True:
+            with self._incoming:
+                self._receive()
+                if frames:
+                    return frames.popleft()
+                if self.ended:
+                    raise LostError
+            self.rest()
 
     def _receive(self) -> bool:
         """Take what is in the pipe, without waiting; tell whether there was anything."""
@@ -121,7 +121,7 @@ class Channel:
             return False
         except OSError as error:
             raise LostError from error
-        self._ended = self._ended or not piece
+        self.ended = self.ended or not piece
         for frame in self._frames.feed(piece):
             of_work = frame["do"] in ("run", "load")
             (self._arrived if of_work else self._answers).append(frame)

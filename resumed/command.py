@@ -59,23 +59,21 @@ def run(
         Interrupted: A stop came; the command was asked to end and given `GRACE_SECONDS`.
     """
     reader, writer = os.pipe()
+    child = ending = 0
     try:
         with starting:
             child = _spawn(argv, environ, writer, feed)
-    except BaseException:
-        os.close(reader)
-        raise
-    finally:
         os.close(writer)
-    ending = os.pidfd_open(child)
-    try:
+        writer = 0
+        ending = os.pidfd_open(child)
         output, cut = _follow(reader, ending, keep_bytes)
     except Interrupted:
-        _ask_to_end(child, ending)
+        if child:
+            _ask_to_end(child)
         raise
     finally:
-        os.close(reader)
-        os.close(ending)
+        for fd in filter(None, (reader, writer, ending)):
+            os.close(fd)
     return Ended(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), output, cut)
 
 
@@ -140,10 +138,12 @@ def _read(reader: int) -> bytes | None:
         return None
 
 
-def _ask_to_end(child: int, ending: int) -> None:
+def _ask_to_end(child: int) -> None:
     """Send SIGTERM to the command's session and wait a moment; the worker kills the rest."""
+    ending = os.pidfd_open(child)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGTERM)
     events = select.poll()
     events.register(ending, select.POLLIN)
     events.poll(GRACE_SECONDS * 1000)
+    os.close(ending)

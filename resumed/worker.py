@@ -28,8 +28,8 @@ from resumed.command import MissingError
 from resumed.errors import LockedError, PermanentError
 from resumed.item import Item
 from resumed.model import JSON, Record
-from resumed.program import ExitError, LoadError, Program
 from resumed.policy import STOP_REQUESTED, Interrupted, qualified_names
+from resumed.program import ExitError, LoadError, Program
 from resumed.scratch import Scratch, Spare
 from resumed.wire import Assignment
 
@@ -54,12 +54,12 @@ class Worker:
         """Import the handler and tell the daemon; False when there is nothing to run."""
         frame = self._channel.load()
         self._out = Path(frame["out"])
-        self._folder = durable.open_folder(frame["folder"])
-        os.fchdir(self._folder)
         sys.path.insert(0, frame["folder"])
         try:
+            self._folder = durable.open_folder(frame["folder"])
+            os.fchdir(self._folder)
             self._program = Program(frame["steps"])
-        except LoadError as error:
+        except (LoadError, OSError) as error:
             self._channel.say({"say": "load_failed", "text": str(error)})
             return False
         self._kept = orphans.children()
@@ -68,14 +68,18 @@ class Worker:
         return True
 
     def serve(self) -> None:
-        """Run one attempt after the other until there are no more."""
+        """Run one attempt after the other until there are no more, or SIGTERM came."""
         while not self._asked_to_end:
-            self._sheltered = False
-            assignment = self._channel.next()
-            self._sheltered = True
-            if assignment is None:
+            assignment = self._channel.take()
+            if assignment is not None:
+                self._attempt(assignment)
+            elif self._channel.ended:
                 break
-            self._attempt(assignment)
+            else:
+                self._channel.flush()
+                self._expose()
+                self._channel.rest()
+                self._sheltered = True
         self._channel.flush()
 
     def interrupt(self, _number: int, _frame: FrameType | None) -> None:
@@ -102,19 +106,24 @@ class Worker:
         self._sheltered = True
         try:
             self._channel.later(frame)
-            self._channel.answer()
+            self._channel.answer({"do": "stepped", "id": self._item, "step": step})
         finally:
-            self._sheltered = False
-        if self._asked_to_end:
-            raise Interrupted
+            self._expose()
 
     def progress(self, done: float, total: float | None) -> None:
         """Tell the daemon how far the attempt is."""
+        frame: Record = {"say": "progress", "id": self._item, "done": done, "total": total}
         self._sheltered = True
         try:
-            self._channel.say({"say": "progress", "id": self._item, "done": done, "total": total})
+            self._channel.say(frame)
         finally:
-            self._sheltered = False
+            self._expose()
+
+    def _expose(self) -> None:
+        """Let SIGTERM interrupt from here on, also one that came meanwhile."""
+        self._sheltered = False
+        if self._asked_to_end:
+            raise Interrupted
 
     def _attempt(self, assignment: Assignment) -> None:
         lock = self._lock(assignment)
@@ -163,7 +172,7 @@ class Worker:
 
     def _run(self, item: Item) -> Record:
         try:
-            self._sheltered = False
+            self._expose()
             result = self._program(item)
             item.finish()
             self._sheltered = True
@@ -189,7 +198,7 @@ class Worker:
             frame["wait"] = True
         self._channel.later(frame)
         if unread:
-            self._channel.answer()
+            self._channel.answer({"do": "go"})
 
     def _restore(self) -> None:
         """Undo what an attempt may have done to what the next one needs."""
@@ -273,7 +282,8 @@ def main() -> None:
             worker.serve()
     except Interrupted:
         pass
-    except LostError:
+    except (LostError, OSError):
+        # The handler closed what is not its own.
         os._exit(wire.EXIT_DEAF)
 
 
