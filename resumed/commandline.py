@@ -1,6 +1,7 @@
 """Give both programs the same options, the same exit statuses and the same last words."""
 
 import os
+import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ INTERRUPTED = 130
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
-def invoke(command: click.Command, name: str) -> int:
+def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for each end
     """Run a click command; return the exit status, and say on stderr what went wrong."""
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal cannot show must not end the program.
@@ -45,14 +46,29 @@ def invoke(command: click.Command, name: str) -> int:
         _say(name, str(error))
         return error.exit_status
     except BrokenPipeError:
-        # Who read our output has seen enough; what is buffered must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.EXIT_FINE
+        return _unheard()
+    except SystemExit:
+        # That is click's own answer to a broken pipe, too.
+        if _nobody_reads():
+            return _unheard()
+        raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _say(name, f"{place}{error.strerror or error}")
         return errors.EXIT_STORAGE
     return status if isinstance(status, int) else errors.EXIT_FINE
+
+
+def _nobody_reads() -> bool:
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def _unheard() -> int:
+    """Let what is still buffered go nowhere: who read our output has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return errors.EXIT_FINE
 
 
 def place_options(function: Callable[..., object]) -> Callable[..., object]:

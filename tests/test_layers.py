@@ -34,7 +34,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (4, "control glance parts resume story"),
     (4, "salvage"),
     (5, "asking beginning commandline engine phrases picture site"),
-    (5, "check daemon looking telling wishing"),
+    (5, "check daemon looking mending telling wishing"),
     (5, "drain"),
     (5, "cli ctl"),
 )
@@ -43,7 +43,7 @@ LAYERS = {module: row for row, (_, modules) in enumerate(ROWS) for module in mod
 # What `import resumed` offers to a handler, loaded when it is asked for.
 PUBLIC_NAMES_COME_FROM = {"errors", "item", "policy"}
 
-COMMAND_LINE = {"cli", "commandline", "ctl", "looking", "site", "telling", "wishing"}
+COMMAND_LINE = {"cli", "commandline", "ctl", "looking", "mending", "site", "telling", "wishing"}
 HOMES = {
     "boto3": {"progress.dynamodb", "progress.handoff"},
     "botocore": {"progress.dynamodb", "progress.handoff"},
