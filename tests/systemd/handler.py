@@ -9,7 +9,8 @@ import time
 
 from resumed import PermanentError, TransientError
 
-CALLS = os.open("/var/lib/resumed/calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+STATE = os.environ.get("STATE_DIRECTORY", "/var/lib/resumed")
+CALLS = os.open(f"{STATE}/calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
 
 
 def note(*words):
