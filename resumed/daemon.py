@@ -221,6 +221,7 @@ class Daemon:
             due.ping = now + self._ping_seconds()
             self._locks.touch()
             self._notifier.alive()
+            self.engine.alert.look(self.engine.recorder.ledger)
         if now >= due.rescan and not self.stopping:
             due.rescan = now + self.config.rescan_seconds
             self._lookout.mend(self.engine)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from resumed import durable, parts
+from resumed.alert import Alert
 from resumed.control import Control, Whole
 from resumed.entry import Entry
 from resumed.launch import Launch
@@ -69,7 +70,10 @@ class Engine:
         self.space = Intermission(config, tell)
         self._launch = Launch.of(config)
         self._fallback: tuple[Config, Launch] | None = None
-        self.pool = Pool(self._launch, config.workers, self._watch_fd)
+        self.alert = Alert(config, tell, clocks.wall)
+        stack.callback(self.alert.hooks.close)
+        stack.callback(self.space.probe.close)
+        self.pool = Pool(self._launch, config.workers, self._watch_fd, spare=self._children)
         self.reconciler = parts.reconciler(config, self.spool, self.recorder)
         self.upkeep = Upkeep(self.recorder, self.reconciler, tell)
         self.runner = Runner(
@@ -82,6 +86,7 @@ class Engine:
             clock=clocks.monotonic,
             tell=tell,
             pause=lambda why: self.space.broken(why, clocks.monotonic()),
+            sound=self.space.sound,
             ahead=config.ahead,
         )
         self.intake = parts.intake(config, self.spool, clocks, tell)
@@ -102,8 +107,7 @@ class Engine:
     def resume(self) -> None:
         """Continue what an earlier run left; its decisions are durable on return."""
         config = self.config
-        if self.recorder.ledger.version != config.version:
-            self.recorder.record("versioned", version=config.version)
+        self._note_version()
         marker_of = parts.rules(config).marker_of
         resumption = Resumption(
             self.recorder, self.spool, self.runner, self.reconciler, marker_of, self._clocks.mint
@@ -131,6 +135,7 @@ class Engine:
         self._fallback = (self.config, self._launch)
         self._launch = Launch.of(config)
         self._use(config)
+        self._note_version()
         self.pool.reload(self._launch, config.workers)
 
     def hear(self, fd: int, events: int) -> None:
@@ -145,6 +150,7 @@ class Engine:
         """
         now = self._clocks.monotonic()
         self._hear(self.pool.tick(now))
+        self.alert.hooks.turn(now)
         if not (self.draining or self.space.look(now) or self.paused) and self.claiming:
             self._claim(now)
         synced = self.recorder.commit()
@@ -162,7 +168,8 @@ class Engine:
 
     def due(self, now: float) -> float | None:
         """Say when `turn` has something to do again without being woken."""
-        times = [self.pool.due(), self._put_away_at, self.upkeep.due, self.runner.due()]
+        times = [self.alert.hooks.due(), self.pool.due(), self.runner.due()]
+        times += [self._put_away_at, self.upkeep.due]
         if not self.draining:
             times += [self.schedule.next_due(now), self.space.due()]
             if (
@@ -215,12 +222,20 @@ class Engine:
         self.pool.reload(self._launch, config.workers)
         self._tell("reload_refused", why=f"the handler cannot be loaded: {fault}")
 
+    def _note_version(self) -> None:
+        """Forget recorded steps when the handler says that it is another one now."""
+        if self.recorder.ledger.version != self.config.version:
+            self.recorder.record("versioned", version=self.config.version)
+
     def _use(self, config: Config) -> None:
         self.config = config
         self.runner.limits = parts.limits(config)
         self.runner.ahead = config.ahead
         self.reconciler.delete_done = config.on_done == "delete"
-        self.space.config = config
+        self.space.use(config)
+        self.alert.config = config
+        self.spool.marker_of = parts.rules(config).marker_of
+        self.spool.sync_input = config.sync_input
         self.intake.use(parts.gate(config, self.spool, self._clocks), recursive=config.recursive)
 
     def _claim(self, now: float) -> None:
@@ -228,6 +243,7 @@ class Engine:
         batch = self.intake.turn(now, room) if room else []
         if not batch:
             return
+        self.alert.arrived()
         for entry, fault in self.claims.claim(batch, now):
             if fault is not None:
                 self.schedule.add(entry.id, entry.name)
@@ -250,6 +266,10 @@ class Engine:
             self._put_away_at = None
             self.runner.ended = []
             self.reconciler.put_away(ended)
+            self.alert.ended(ended)
+
+    def _children(self) -> set[int]:
+        return self.alert.hooks.pids() | self.space.probe.pids()
 
     def _look_for(self, entry: Entry) -> None:
         """Fetch the file of an item that could not begin, because it was not in its folder."""

@@ -16,9 +16,9 @@ from resumed.errors import ConfigError, LockedError, Mistake, StorageError
 from resumed.gate import Gate
 from resumed.intake import Intake
 from resumed.model import Failed
+from resumed.policy import Policy
 from resumed.reconcile import Reconciler
 from resumed.recorder import Recorder
-from resumed.policy import Policy
 from resumed.rules import Rules
 from resumed.runner import Limits
 from resumed.settings import Config, Paths

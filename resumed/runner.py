@@ -79,9 +79,12 @@ class Runner:
         clock: Callable[[], float],
         tell: Callable[..., None],
         pause: Callable[[str], None],
+        sound: Callable[[], None],
         ahead: int,
     ) -> None:
-        """*clock* is monotonic; *tell* writes an event; *pause* stops intake with a reason.
+        """*clock* is monotonic; *tell* writes an event.
+
+        *pause* stops intake with a reason, *sound* says that an attempt went through.
 
         *ahead* is how many items a worker is sent before it needs them; below zero: as many
         as it ends in a few milliseconds.
@@ -98,6 +101,7 @@ class Runner:
         self._clock = clock
         self._tell = tell
         self._pause = pause
+        self._sound = sound
         self.ahead = ahead
         self._seconds = AHEAD_SECONDS
         self._unbegun: dict[int, int] = {}
@@ -269,6 +273,8 @@ class Runner:
         broken = verdict.surroundings(end, self.limits.policy)
         if broken is not None:
             self._pause(broken)
+        elif not isinstance(end, Stopped):
+            self._sound()
         fact = verdict.judge(
             entry,
             end,

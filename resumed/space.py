@@ -1,8 +1,8 @@
 """Pause while the surroundings cannot carry the work, and go on by itself.
 
-A full disk, a mount that is missing, a program that is not there: none of that is a failure
-of an item. While one is so, nothing is claimed and no attempt begins; it is said once, not
-every time it is found again, and looked at every few seconds.
+A full disk, a mount that is missing, a probe that says no, a program that is not there: none
+of that is a failure of an item. While one is so, nothing is claimed and no attempt begins; it
+is said once, not every time it is found again, and looked at every few seconds.
 """
 
 import os
@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from resumed import text
+from resumed.probe import Probe
 from resumed.settings import Config
 
 LOOK_SECONDS = 5.0
 TRUST_SECONDS = 10.0
+ASK_SECONDS = 0.05
 
 
 class Intermission:
@@ -21,8 +23,9 @@ class Intermission:
 
     def __init__(self, config: Config, tell: Callable[..., None]) -> None:
         """*tell* writes an event."""
-        self.config = config
         self.why: str | None = None
+        self.probe = Probe(config.probe)
+        self._config = config
         self._tell = tell
         self._look_at = 0.0
         self._told: str | None = None
@@ -30,16 +33,23 @@ class Intermission:
     @property
     def on(self) -> bool:
         """Tell whether to pause now."""
-        return self.why is not None
+        return self.why is not None or not self.probe.answered
+
+    def use(self, config: Config) -> None:
+        """Look at what another configuration names from now on."""
+        self._config = config
+        self.probe.command = config.probe
+        self._look_at = 0.0
 
     def due(self) -> float | None:
         """Say when to look again; only a pause is looked at without being asked."""
-        return self._look_at if self.on else None
+        return self._look_at if self.on or self.probe.pids() else None
 
     def look(self, now: float) -> bool:
         """Look at the surroundings if it is time to; tell whether to pause."""
         if now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
+            self.probe.turn(now)
+            self._look_at = now + (ASK_SECONDS if self.probe.pids() else LOOK_SECONDS)
             why = self._fault()
             if why is None:
                 self.why = None
@@ -65,15 +75,15 @@ class Intermission:
             self._tell("intake_paused", why=why)
 
     def _fault(self) -> str | None:
-        paths = self.config.paths
+        paths = self._config.paths
         for folder in (paths.spool, paths.state):
-            fault = _lack_of_space(folder, self.config.reserve_bytes)
+            fault = _lack_of_space(folder, self._config.reserve_bytes)
             if fault:
                 return fault
-        for path in self.config.require:
+        for path in self._config.require:
             if not path.exists():
                 return f"{path} is missing"
-        return None
+        return self.probe.fault
 
 
 def _lack_of_space(folder: Path, reserve_bytes: int) -> str | None:
@@ -83,9 +93,8 @@ def _lack_of_space(folder: Path, reserve_bytes: int) -> str | None:
         return f"{folder}: {error.strerror}"
     free = disk.f_bavail * disk.f_frsize
     if free < reserve_bytes:
-        return (
-            f"{folder}: only {text.size(free)} free, {text.size(reserve_bytes)} are kept in reserve"
-        )
+        kept = text.size(reserve_bytes)
+        return f"{folder}: only {text.size(free)} free, {kept} are kept in reserve"
     if disk.f_flag & os.ST_RDONLY:
         return f"{folder}: the file system is read-only"
     return None
