@@ -56,7 +56,7 @@ class Process:
         self._frames = wire.Frames()
         self._unsent = bytearray()
         self._tail = bytearray()
-        self._recalled = False
+        self._recalling = False
         self._closed = False
         self.heard_all = False
         self._marks = launched.marks / str(slot)
@@ -83,20 +83,20 @@ class Process:
             while self._unsent:
                 del self._unsent[: os.write(self.work, self._unsent)]
         except BlockingIOError:
-            return
+            pass
         except OSError:
             # It closed its end, or is dead, of which the process descriptor tells.
             self._unsent.clear()
-        if self._recalled:
-            self._recalled = False
-            self._command(wire.RECALL)
+        if self._recalling:
+            self.recall()
 
     def recall(self) -> None:
-        """Ask back what was not begun; what is not sent yet is asked back once it is."""
-        if self._unsent:
-            self._recalled = True
-        else:
-            self._command(wire.RECALL)
+        """Ask back what was not begun, and while there is more to send ask again.
+
+        A busy worker reads what it is sent only when it is asked to give it back.
+        """
+        self._recalling = bool(self._unsent)
+        self._command(wire.RECALL)
 
     def ask_to_stop(self) -> None:
         """Ask what only waits in the handler not to wait any longer."""
