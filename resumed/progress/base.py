@@ -26,7 +26,7 @@ changed nothing.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import astuple
 from typing import Any, TypeAlias
 
@@ -79,6 +79,10 @@ class Progress(ABC):
     def caution(self) -> str | None:
         """Say what a crash of this backend may lose, None when nothing."""
         return None
+
+    def group(self) -> AbstractContextManager[None]:
+        """Ask much at once: a backend may make it durable at the end, so tell of it only then."""
+        return nullcontext()
 
     def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Let go of connections and files; another call may open them again."""

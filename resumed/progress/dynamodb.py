@@ -3,8 +3,7 @@
 A part ends by leaving its shard's set, which one caller can see happen. The last to leave
 closes the shard in the job's item, and the last to close claims the reduce; what a crash
 keeps from closing is closed by whoever next asks. *turn* changes when a retry opens shards
-again, and nothing is closed or claimed across such a change: what was read before it is
-read again.
+again, and nothing is closed or claimed across such a change: all is read again.
 """
 
 import json
@@ -22,6 +21,7 @@ from resumed.progress.table import Item, Table
 
 _BUSY_SECONDS = 60
 _UNSENT = "attribute_not_exists(#ended) AND (attribute_not_exists(#until) OR #until <= :now)"
+_UNREADY = ("ended", "open", "fault")
 _SAME = "#key = :key AND #turn = :turn"
 
 
@@ -92,9 +92,8 @@ class DynamoProgress(base.Progress):
             json.loads(text)[1] for shard in shards.values() for text in shard["tries"].values()
         )
         running = sum(1 for until in leases if until and until > now)
-        fields: Item = {
-            name: top[name] / 1e6 for name in ("created", "until", "ended") if name in top
-        }
+        instants = ("created", "until", "ended")
+        fields: Item = {name: top[name] / 1e6 for name in instants if name in top}
         changed = [shard["changed"] for shard in shards.values() if "changed" in shard]
         fields["changed"] = max([top["created"], top.get("changed", 0), *changed]) / 1e6
         fields |= {name: top[name] for name in ("key", "total", "tolerate", "fault") if name in top}
@@ -121,23 +120,23 @@ class DynamoProgress(base.Progress):
 
     def _on_retry(self, job_id: str, now: float) -> base.Raw:
         soon, words = microseconds(now + _BUSY_SECONDS), {"one": 1, "now": microseconds(now)}
-        top = self._kept.change(
-            job_id, "SET #busy = :soon ADD #turn :one", _UNSENT, soon=soon, **words
-        )
+        sets = "SET #busy = :soon ADD #turn :one"
+        top = self._kept.change(job_id, sets, _UNSENT, soon=soon, **words)
         if top is None:
             self._kept.top(job_id)
             raise errors.JobEnded(job_id)
-        count, reopened = 0, set()
-        shards = self._kept.shards(top, top.get("open", set()) | top.get("broken", set()))
-        moves = "ADD #todo :lost DELETE #lost :lost"
-        for place, shard in shards.items():
-            if lost := shard.get("lost"):
-                exists = "attribute_exists(#tries)"
-                self._kept.table.change(shard["id"], moves, exists, lost=lost)
-                count += len(lost)
-                reopened.add(place)
-        self._reopen(job_id, reopened)
-        return ("Retried", count)
+        places = top.get("open", set()) | top.get("broken", set())
+        revived = {place: self._revive(top, place) for place in places}
+        self._reopen(job_id, {place for place, count in revived.items() if count})
+        return ("Retried", sum(revived.values()))
+
+    def _revive(self, top: Item, place: int) -> int:
+        """Move the failed parts of a shard back, all that there are at one moment."""
+        moves, same = "ADD #todo :lost DELETE #lost :lost", "#lost = :lost"
+        while lost := self._kept.shards(top, {place})[place].get("lost"):
+            if self._kept.table.change(f"{top['key']}#shard#{place}", moves, same, lost=lost):
+                return len(lost)
+        return 0
 
     def _reopen(self, job_id: str, shards: set[int]) -> None:
         sets = "REMOVE #fault, #busy ADD #turn :one"
@@ -244,7 +243,7 @@ class DynamoProgress(base.Progress):
         return self._left(job_id, number // SHARD, left, now, seconds)
 
     def _left(self, job_id: str, place: int, shard: Item, now: float, seconds: float) -> base.Raw:
-        """Go on after a part left *shard*: when it was the last one there, look further."""
+        """Look further when the part that left *shard* was the last one there."""
         if shard.get("todo"):
             return ("StillOpen",)
         return self._on_claim(job_id, now, seconds, "StillOpen", place)
@@ -255,8 +254,8 @@ class DynamoProgress(base.Progress):
         """Close the shards that are through, *near* one first; claim when that is all."""
         while True:
             top, at = self._kept.top(job_id), microseconds(now)
-            sent = "ended" in top or top.get("until", 0) > at
-            if sent or "fault" in top or top.get("busy", 0) > at:
+            waits = max(top.get("until", 0), top.get("busy", 0)) > at
+            if waits or "ended" in top or "fault" in top:
                 return (otherwise,)
             if opened := top.get("open"):
                 if not self._close(job_id, top, near if near in opened else min(opened)):
@@ -288,13 +287,9 @@ class DynamoProgress(base.Progress):
 
     def _on_confirm(self, job_id: str, now: float, key: str) -> base.Raw:
         self._kept.top(job_id)
-        condition = (
-            "#key = :key AND attribute_exists(#claims) AND attribute_not_exists(#ended)"
-            " AND attribute_not_exists(#open) AND attribute_not_exists(#fault)"
-        )
-        done = self._kept.change(
-            job_id, "SET #ended = :now", condition, key=key, now=microseconds(now)
-        )
+        absent = " AND ".join(f"attribute_not_exists(#{name})" for name in _UNREADY)
+        due, at = f"#key = :key AND attribute_exists(#claims) AND {absent}", microseconds(now)
+        done = self._kept.change(job_id, "SET #ended = :now", due, key=key, now=at)
         return ("Confirmed" if done else "Late",)
 
     def _on_release(self, job_id: str, _now: float, key: str, attempt: int) -> base.Raw:

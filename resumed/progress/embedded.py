@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from resumed import durable, journal
-from resumed.model import Fact, instant
+from resumed.model import Fact
 from resumed.progress import base, errors, jobfile
 from resumed.progress.jobfile import JobFile
 from resumed.progress.parts import Parts, decode, encode, file_name
@@ -135,16 +135,24 @@ class EmbeddedProgress(base.Progress):
         *arguments: Any,  # noqa: ANN401 - see Raw
     ) -> base.Raw:
         """Answer by the method that has the verb's name."""
-        with self.group():
-            file = self._file(job_id)
-            if file is None:
-                return ("JobDoesNotExist",)
-            if part_id is None:
-                return getattr(self, f"_on_{verb}")(file, now, *arguments)
-            number = file.find(part_id)
-            if number is None:
-                return ("PartDoesNotExist",)
-            return getattr(self, f"_on_{verb}")(file, number, now, *arguments)
+        with self._turn:
+            if self._grouped:
+                return self._answer(verb, job_id, part_id, now, arguments)
+            with self.group():
+                return self._answer(verb, job_id, part_id, now, arguments)
+
+    def _answer(
+        self, verb: str, job_id: str, part_id: str | None, now: float, arguments: base.Raw
+    ) -> base.Raw:
+        file = self._file(job_id)
+        if file is None:
+            return ("JobDoesNotExist",)
+        if part_id is None:
+            return getattr(self, f"_on_{verb}")(file, now, *arguments)
+        number = file.find(part_id)
+        if number is None:
+            return ("PartDoesNotExist",)
+        return getattr(self, f"_on_{verb}")(file, number, now, *arguments)
 
     def _file(self, job_id: str) -> JobFile | None:
         """Hold the lock of a job until the group ends, and know all that is in its file."""
@@ -182,10 +190,10 @@ class EmbeddedProgress(base.Progress):
 
     def _on_list(self, file: JobFile, now: float, which: str, after: int, limit: int) -> base.Raw:
         numbers = islice(file.remaining.numbers(which, after, now), limit)
-        return ("Rows", *(_row(file, number) for number in numbers))
+        return ("Rows", *(file.row(number) for number in numbers))
 
     def _on_part(self, file: JobFile, number: int, _now: float) -> base.Raw:
-        return ("Row", _row(file, number))
+        return ("Row", file.row(number))
 
     def _on_describe(self, file: JobFile, now: float, metadata: Mapping[str, str]) -> base.Raw:
         told = {name: decode(text) for name, text in metadata.items()}
@@ -212,7 +220,7 @@ class EmbeddedProgress(base.Progress):
     def _on_extend(
         self, file: JobFile, number: int, now: float, seconds: float, attempt: int
     ) -> base.Raw:
-        if not _holds(file, number, attempt):
+        if not file.remaining.holds(number, attempt):
             return ("LeaseLost",)
         if file.remaining.fault:
             return ("JobFailed", encode(file.remaining.fault, "reason"))
@@ -240,7 +248,7 @@ class EmbeddedProgress(base.Progress):
         self, file: JobFile, number: int, now: float, kind: str, told: base.Raw
     ) -> base.Raw:
         seconds, attempt, fault = told
-        if not _holds(file, number, attempt):
+        if not file.remaining.holds(number, attempt):
             return ("LeaseLost",)
         file.record(kind, now, {"part": number, "attempt": attempt, "error": decode(fault)})
         return self._on_claim(file, now, seconds)
@@ -256,9 +264,8 @@ class EmbeddedProgress(base.Progress):
 
     def _on_confirm(self, file: JobFile, now: float, key: str) -> base.Raw:
         kept = file.remaining
-        if key != kept.job["key"] or kept.ended_at is not None or not kept.claims:
-            return ("Late",)
-        if not kept.ready:
+        valid = key == kept.job["key"] and kept.claims and kept.ended_at is None
+        if not valid or not kept.ready:
             return ("Late",)
         file.record("reduce_done", now, {})
         return ("Confirmed",)
@@ -290,17 +297,3 @@ class EmbeddedProgress(base.Progress):
         finally:
             os.close(folder)
         return ("Deleted",)
-
-
-def _holds(file: JobFile, number: int, attempt: int) -> bool:
-    kept = file.remaining.tries.get(number, UNTRIED)
-    return kept.attempts == attempt and kept.until is not None
-
-
-def _row(file: JobFile, number: int) -> base.Raw:
-    kept, done = file.remaining.tries.get(number, UNTRIED), file.result(number)
-    attempts = done["attempts"] if done else kept.attempts
-    result = encode([done["result"], instant(done["at"])], "result") if done else None
-    error = encode(kept.error, "reason") if kept.error else None
-    payload, lost = encode(file.payload(number), "part"), number in file.remaining.lost
-    return (number, file.name(number), payload, attempts, error, lost, kept.until, result)

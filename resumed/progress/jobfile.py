@@ -15,9 +15,9 @@ from typing import BinaryIO
 from resumed import compaction, durable, journal
 from resumed.errors import JournalCorruptError, JournalVersionError, LockedError
 from resumed.journal import Journal, Reading
-from resumed.model import Fact, Record
-from resumed.progress.parts import Parts, decode, number_of
-from resumed.progress.remaining import Remaining, apply_line
+from resumed.model import Fact, Record, instant
+from resumed.progress.parts import Parts, decode, encode, number_of
+from resumed.progress.remaining import UNTRIED, Remaining, apply_line
 
 _TOGETHER = 64
 _TOGETHER_BYTES = 512 * 1024
@@ -122,10 +122,20 @@ class JobFile:
         payload: object = self._read(place)["payloads"][index]
         return payload
 
-    def result(self, number: int) -> Record | None:
-        """Return the record of a part that is done."""
-        place = self.remaining.place_of_result(number)
-        return self._read(place) if place else None
+    def row(self, number: int) -> tuple[object, ...]:
+        """Make the row of a part, as `resumed.progress.base` describes it."""
+        kept, place = (
+            self.remaining.tries.get(number, UNTRIED),
+            self.remaining.place_of_result(number),
+        )
+        attempts, result = kept.attempts, None
+        if place:
+            done = self._read(place)
+            attempts = done["attempts"]
+            result = f"[{encode(done['result'], 'result')},{instant(done['at'])!r}]"
+        error = encode(kept.error, "reason") if kept.error else None
+        payload, lost = encode(self.payload(number), "part"), number in self.remaining.lost
+        return (number, self.name(number), payload, attempts, error, lost, kept.until, result)
 
     @property
     def _length_bytes(self) -> int:

@@ -16,6 +16,7 @@ from resumed.progress.errors import ProgressTypeError
 MOST_BYTES = 256 * 1024
 MOST_ID_BYTES = 240
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class Entry(NamedTuple):
@@ -33,7 +34,7 @@ def encode(value: object, what: str) -> str:
         ProgressTypeError: It is not JSON (NaN is not), or it is too large.
     """
     try:
-        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise ProgressTypeError(f"{what}: is not JSON: {error}") from error
     if len(text) > MOST_BYTES:

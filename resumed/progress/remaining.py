@@ -102,6 +102,11 @@ class Remaining:
             if wanted:
                 yield number
 
+    def holds(self, number: int, attempt: int) -> bool:
+        """Tell whether *attempt* is the last of the part, and neither ended nor failed."""
+        kept = self.tries.get(number, UNTRIED)
+        return kept.attempts == attempt and kept.until is not None
+
     def running(self, now: float) -> int:
         """Count the leases that have not run out."""
         return sum(1 for each in self.tries.values() if each.until and each.until > now)

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -170,7 +169,7 @@ def aws_url() -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-p", str(port)]
-    with running(command, lambda: urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close()):
+    with running(command, lambda: socket.create_connection(("127.0.0.1", port), 1).close()):
         yield url
 
 
