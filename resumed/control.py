@@ -109,6 +109,7 @@ class Control:
 
     def _do_items(self, wish: Request) -> None:
         lines, ok = [], True
+        missing = [i for i in wish.ids if i not in self._recorder.ledger.items]
         for entry in list(self._chosen(wish)):
             if not (_may_all(wish.owner) or wish.owner == entry.owner):
                 lines.append(f"{entry.name}: is not yours; ask its owner or root")
@@ -119,8 +120,7 @@ class Control:
             except NotNowError as error:
                 lines.append(f"{entry.name}: {error}")
                 ok = False
-        missing = [i for i in wish.ids if i not in self._recorder.ledger.items]
-        lines += [f"{i}: is over, or never was" for i in missing if not _told(i, lines)]
+        lines += [f"{i}: is over, or never was" for i in missing]
         self._record(wish.name, wish.verb, lines, ok=ok and not missing)
 
     def _chosen(self, wish: Request) -> Iterable[Entry]:
@@ -200,10 +200,6 @@ class Control:
 
 def _may_all(owner: int) -> bool:
     return owner in (0, os.geteuid())
-
-
-def _told(item_id: str, lines: list[str]) -> bool:
-    return any(line.startswith(f"{item_id}:") for line in lines)
 
 
 def _name(state: object) -> str:
