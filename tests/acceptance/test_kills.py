@@ -17,7 +17,8 @@ import pytest
 FILES = 500
 KILLS = 50
 WORKERS = 3
-LONGEST_LIFE_SECONDS = 1.0
+LONGEST_START_SECONDS = 0.8
+LONGEST_WORK_SECONDS = 0.4
 
 CONFIG = f"""
 handler = "handler:process"
@@ -84,6 +85,13 @@ def drop(inbox: Path, numbers: range) -> None:
         hidden.rename(inbox / name_of(number))
 
 
+def live(process, chance: random.Random, kill: int) -> None:
+    """Wait for a random moment: of the start, or of the work after it, in turn."""
+    if kill % 2:
+        process.wait_until_ready()
+    time.sleep(chance.uniform(0, LONGEST_WORK_SECONDS if kill % 2 else LONGEST_START_SECONDS))
+
+
 def journal_now(home, heard: int) -> Seen:
     """Read the facts that a kill left: a killed process takes nothing from the page cache."""
     names, steps, attempts = {}, set(), set()
@@ -118,7 +126,7 @@ def test_fifty_kills_cost_attempts_and_nothing_else(home, daemon, tmp_path, wait
     for kill in range(KILLS):
         process = daemon.start(ORACLE=str(oracle))
         drop(home.inbox, range(half + kill * share, half + (kill + 1) * share))
-        time.sleep(chance.uniform(0, LONGEST_LIFE_SECONDS))
+        live(process, chance, kill)
         assert process.process.poll() is None, process.tail()
         assert home.ended() < FILES
         process.kill()
