@@ -178,6 +178,17 @@ def daemon(home: Home) -> Iterator[Programs]:
     yield programs
     for each in programs.daemons:
         each.close()
+    for pid in working_in(home.path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def working_in(folder: Path) -> Iterator[int]:
+    """Yield the processes whose working folder is *folder*: a killed daemon's workers."""
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if Path(os.readlink(each / "cwd")) == folder:
+                yield int(each.name)
 
 
 @pytest.fixture
