@@ -120,7 +120,8 @@ def path(context: click.Context) -> list[str]:
 
 def options(command: click.Command, context: click.Context) -> list[str]:
     """List the options of *command* with what its help says of them."""
-    records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
+    parameters = command.get_params(context) if context.parent is None else command.params
+    records = [parameter.get_help_record(context) for parameter in parameters]
     return listing({record[0]: record[1] for record in records if record})
 
 
@@ -197,7 +198,11 @@ def paragraphs(text: str) -> list[str]:
 def filled(text: str) -> list[str]:
     """Write running text as mdoc wants it: each sentence begins a line."""
     sentences = re.split(r"(?<=[.!?]) +", " ".join(text.split()))
-    return [words(line) for each in sentences for line in textwrap.wrap(each, 72)]
+    return [
+        words(line)
+        for each in sentences
+        for line in textwrap.wrap(each, 72, break_on_hyphens=False)
+    ]
 
 
 def words(text: str) -> str:

@@ -523,7 +523,7 @@ def test_no_handler_receives_the_capability(service):
 
     for file in ("status", "status-of-a-command"):
         status = service.machine.inside(f"{SPOOL}/out/{file}").read_text()
-        for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        for kind in ("CapPrm", "CapEff", "CapAmb"):
             assert f"{kind}:\t0000000000000000" in status, status
     daemon = service.run("cat", f"/proc/{service.main_pid}/status").stdout
     assert "CapEff:\t0000000010000000" in daemon
