@@ -12,7 +12,7 @@ from typing import Literal
 
 from resumed import alive, request, view
 from resumed.model import Record
-from resumed.settings import Paths
+from resumed.paths import Paths
 from resumed.view import Follower, RefusedError
 
 IDS_LIMIT = 2000

@@ -18,7 +18,7 @@ from resumed.site import Site
 COMMANDS = {
     "status": "resumed.looking",
     "ls": "resumed.looking",
-    "failures": "resumed.looking",
+    "failures": "resumed.failing",
     "show": "resumed.telling",
     "history": "resumed.telling",
     "export": "resumed.telling",

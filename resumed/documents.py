@@ -42,8 +42,10 @@ from resumed.model import (
     Waiting,
     timestamp,
 )
+from resumed.text import escape, shorten
 
 STATES = ("running", "pending", "waiting", "held", "failed", "done", "removed")
+_REASON_LIMIT = 100
 _ENVELOPE = frozenset({"n", "s", "g", "crc", "retold"})
 
 
@@ -79,6 +81,12 @@ def fact(record: Record) -> Record:
 def short_kind(kind: str) -> str:
     """Write the kind of an error without the module that everybody knows."""
     return kind.removeprefix("builtins.").removeprefix("resumed.errors.")
+
+
+def reason(fault: Fault) -> str:
+    """Write why an attempt ended, on one line that harms no terminal."""
+    kind = short_kind(fault.kind)
+    return shorten(escape(f"{kind}: {fault.text}" if fault.text else kind), _REASON_LIMIT)
 
 
 def at_of(state: State) -> float | None:

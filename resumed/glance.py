@@ -20,7 +20,7 @@ from resumed import alive, mark, view
 from resumed.alive import Life
 from resumed.entry import Entry
 from resumed.model import Record, Running
-from resumed.settings import Paths
+from resumed.paths import Paths
 from resumed.view import View
 
 NOW = "now.json"

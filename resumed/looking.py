@@ -1,20 +1,18 @@
-"""Look at what is here: `status`, `ls`, `failures`.
+"""Look at what is here: `status` and `ls`.
 
-With ``--json``, `ls` and `failures` print the documents of `resumed.documents`, `ls` also
+With ``--json``, `ls` prints the documents of `resumed.documents`, and
 ``{"name": "b.jpg", "state": "inbox"}`` for what was not taken yet; `status` prints that of
 `resumed.picture`.
 """
 
-from collections.abc import Iterable, Iterator
-
 import click
 
-from resumed import documents, glance, listing, view
+from resumed import documents, glance, listing
 from resumed.documents import STATES, state_name
 from resumed.entry import Entry
-from resumed.model import Failed, Pending, Waiting
-from resumed.picture import Picture, reason
-from resumed.site import Site, advise, json_option, pass_site, show, show_json, warn
+from resumed.model import Pending, Waiting
+from resumed.picture import Picture
+from resumed.site import Site, json_option, pass_site, show, show_json, warn
 from resumed.text import escape
 
 
@@ -62,41 +60,6 @@ def ls_command(site: Site, *, states: tuple[str, ...], as_json: bool) -> None:
     rows = [_row(entry, seen.now) for entry in chosen]
     rows += [("-", "inbox", "", escape(name)) for name in arrivals]
     show(rows)
-
-
-@click.command("failures")
-@json_option
-@pass_site
-def failures_command(site: Site, *, as_json: bool) -> None:
-    """List what failed: when, in which step, after how many attempts, and why."""
-    ledger = view.look(site.paths).ledger
-    failed = list(_failed(ledger.items.values()))
-    if as_json:
-        for entry, _ in failed:
-            show_json(documents.item(entry))
-        return
-    show(
-        [
-            (
-                escape(state.kept_as or entry.name),
-                listing.moment(state.at),
-                escape(state.step or "-"),
-                listing.plural(entry.attempts, "attempt"),
-                reason(state.fault),
-            )
-            for entry, state in failed
-        ]
-    )
-    if failed:
-        advise(f"the whole story: '{site.command} show NAME'; again: '{site.command} retry NAME'")
-    else:
-        advise("nothing failed")
-
-
-def _failed(entries: Iterable[Entry]) -> Iterator[tuple[Entry, Failed]]:
-    for entry in entries:
-        if isinstance(entry.state, Failed):
-            yield entry, entry.state
 
 
 def _row(entry: Entry, now: float) -> tuple[str, ...]:

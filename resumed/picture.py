@@ -20,15 +20,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from resumed import alive, documents, listing
+from resumed.documents import reason
 from resumed.entry import Entry
 from resumed.glance import Glance
 from resumed.listing import clock, plural, span
-from resumed.model import Fault, Held, Pending, Record, Running, Waiting, timestamp
-from resumed.text import escape, shorten
+from resumed.model import Held, Pending, Record, Running, Waiting, timestamp
+from resumed.text import escape
 
 ITEMS_LIMIT = 100
 _SHOWN_LIMIT = 10
-_REASON_LIMIT = 100
 _RESTING = ("held", "failed")
 
 
@@ -192,12 +192,6 @@ class Picture:
     def _oldest(self) -> float | None:
         waits = [entry.claimed_at for entry in self._of["pending"]]
         return min(waits, default=None)
-
-
-def reason(fault: Fault) -> str:
-    """Write why an attempt ended, on one line."""
-    kind = documents.short_kind(fault.kind)
-    return shorten(escape(f"{kind}: {fault.text}" if fault.text else kind), _REASON_LIMIT)
 
 
 def due_at(entry: Entry) -> float:

@@ -6,11 +6,10 @@ so nothing but ``[paths]`` is read here. What a sound configuration says is the 
 """
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from resumed.settings import Paths
+from resumed.paths import Paths
 
 DEFAULT_FILE = Path("/etc/resumed/resumed.toml")
 FILE_AT_HOME = "resumed.toml"
@@ -49,7 +48,12 @@ def find(file: Path | None = None, *, home: Path | None = None) -> Paths:
 
 def _table(file: Path, *, required: bool) -> dict[str, Any]:
     try:
-        values = tomllib.loads(file.read_bytes().decode())
+        content = file.read_bytes()
+        if b"paths" not in content:
+            return {}
+        import tomllib  # noqa: PLC0415 - few files need it, and its patterns take time to compile
+
+        values = tomllib.loads(content.decode())
     except FileNotFoundError:
         if not required:
             return {}

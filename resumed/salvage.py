@@ -31,7 +31,7 @@ from resumed.errors import JournalCorruptError, JournalError, JournalVersionErro
 from resumed.journal import FORMAT, HEADER
 from resumed.ledger import Ledger, UnknownKindError
 from resumed.model import Done, Fact, Failed, Held, Record, Removed
-from resumed.settings import Paths
+from resumed.paths import Paths
 
 WHY = "journal repaired"
 # A later start or wait is no proof that no step was lost before it.

@@ -10,6 +10,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from resumed.paths import Paths
+
+__all__ = [
+    "AHEAD_AUTO",
+    "PLACEHOLDERS",
+    "Command",
+    "Config",
+    "Expectations",
+    "JobSettings",
+    "LogSettings",
+    "Paths",
+    "PythonHandler",
+    "RetryPolicy",
+    "Step",
+    "Tolerance",
+]
+
 AHEAD_AUTO = -1
 PLACEHOLDERS = frozenset({"path", "name", "id", "key", "attempt", "workdir", "out"})
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -106,44 +123,6 @@ class Expectations:
     every_seconds: float | None = None
     oldest_pending_seconds: float | None = None
     growing_failures: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Name every folder and file that belongs to one instance."""
-
-    spool: Path
-    state: Path
-    inbox: Path
-    active: Path
-    hold: Path
-    done: Path
-    failed: Path
-    out: Path
-    journal: Path
-    jobs: Path
-    history: Path
-    requests: Path
-    lock: Path
-
-    @classmethod
-    def below(cls, spool: Path, state: Path, inbox: Path | None = None) -> "Paths":
-        """Lay everything out below *spool* and *state*; only the inbox may be elsewhere."""
-        return cls(
-            spool=spool,
-            state=state,
-            inbox=inbox or spool / "inbox",
-            active=spool / "active",
-            hold=spool / "hold",
-            done=spool / "done",
-            failed=spool / "failed",
-            out=spool / "out",
-            journal=state / "journal.jsonl",
-            jobs=state / "jobs",
-            history=state / "history",
-            requests=state / "requests",
-            lock=state / "lock",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

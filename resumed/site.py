@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from resumed import listing, place
-from resumed.settings import Paths
+from resumed.paths import Paths
 
 if TYPE_CHECKING:
     from resumed.settings import Config

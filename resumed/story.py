@@ -18,7 +18,7 @@ from resumed.journal import lines, unseal
 from resumed.ledger import Ledger
 from resumed.listing import document
 from resumed.model import JSON, Record, instant
-from resumed.settings import Paths
+from resumed.paths import Paths
 
 OUTCOMES = ("done", "failed", "gone", "removed")
 _ID_TIME_DIGITS = 11

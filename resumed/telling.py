@@ -21,12 +21,11 @@ from collections.abc import Iterator
 import click
 
 from resumed import listing, story, view, when
-from resumed.documents import fact, item
+from resumed.documents import fact, item, reason
 from resumed.errors import ConfigError
 from resumed.ledger import Ledger
 from resumed.model import Fault, Record, instant
 from resumed.phrases import phrase, printed
-from resumed.picture import reason
 from resumed.site import Site, advise, json_option, pass_site, show_json, warn
 from resumed.text import escape
 

@@ -24,7 +24,7 @@ from resumed.errors import (
 from resumed.journal import Reading
 from resumed.ledger import Ledger, UnknownKindError
 from resumed.model import Record
-from resumed.settings import Paths
+from resumed.paths import Paths
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TRIES = 50

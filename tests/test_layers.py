@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "resumed"
 # From the bottom to the top; the number is the layer of the design, which has rows of its own
 # where one noun of a layer is made of another.
 ROWS: tuple[tuple[int, str], ...] = (
-    (0, "errors text"),
+    (0, "errors paths text"),
     (1, "durable events journald memory model notify orphans settings signals stranger terminal"),
     (1, "alive mark toml when"),
     (2, "arrival entry hints listing place policy reference request rules schedule scratch"),
@@ -34,7 +34,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (4, "control glance parts resume story"),
     (4, "salvage"),
     (5, "asking beginning commandline engine phrases picture site"),
-    (5, "check daemon looking mending telling wishing"),
+    (5, "check daemon failing looking mending telling wishing"),
     (5, "drain"),
     (5, "cli ctl"),
 )
@@ -43,7 +43,17 @@ LAYERS = {module: row for row, (_, modules) in enumerate(ROWS) for module in mod
 # What `import resumed` offers to a handler, loaded when it is asked for.
 PUBLIC_NAMES_COME_FROM = {"errors", "item", "policy"}
 
-COMMAND_LINE = {"cli", "commandline", "ctl", "looking", "mending", "site", "telling", "wishing"}
+COMMAND_LINE = {
+    "cli",
+    "commandline",
+    "ctl",
+    "failing",
+    "looking",
+    "mending",
+    "site",
+    "telling",
+    "wishing",
+}
 HOMES = {
     "boto3": {"progress.dynamodb", "progress.handoff"},
     "botocore": {"progress.dynamodb", "progress.handoff"},
