@@ -1,0 +1,333 @@
+"""What an administrator does to a daemon at work, and what the daemon makes of it."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+QUICK = 'handler = "handler:process"\nsettle = "50ms"\nrescan = "200ms"\n'
+ECHO = "def process(item):\n    return item.name\n"
+FAIL = "def process(item):\n    raise ValueError(item.name)\n"
+LATER = (
+    "from resumed import TransientError\n\n"
+    "def process(item):\n    raise TransientError(item.name)\n"
+)
+SLOW_RETRY = '[retry]\ninitial = "1h"\njitter = 0\n'
+
+
+def drop(home, name, text="text\n"):
+    (home.inbox / "tmp.part").write_text(text)
+    (home.inbox / "tmp.part").rename(home.inbox / name)
+
+
+def test_a_reload_takes_the_new_handler(home, daemon, ctl, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    running = daemon()
+    (home.path / "handler.py").write_text("def process(item):\n    return 'new'\n")
+
+    ctl("reload")
+    wait_until(lambda: "event" in running.tail() and "reloaded" in running.tail())
+
+    def answer():
+        drop(home, "a")
+        wait_until(lambda: not home.names("inbox"))
+        wait_until(lambda: home.records("done"))
+        return [each["result"] for each in home.records("done")]
+
+    wait_until(lambda: answer()[-1] == "new")
+
+
+def test_a_bad_configuration_is_refused_and_the_old_one_stays(home, daemon, ctl, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    running = daemon()
+    (home.path / "resumed.toml").write_text("handler = 3\nwrokers = 2\n")
+
+    refused = ctl("reload", status=1)
+    running.signal(signal.SIGHUP)
+    wait_until(lambda: running.told().count("READY=1") == 2)
+    drop(home, "a")
+
+    wait_until(lambda: home.names("done") == ["a"])
+    assert "wrokers" in refused.stdout + refused.stderr
+    assert "workers" in refused.stdout + refused.stderr
+    assert any(each.startswith("RELOADING=1") for each in running.told())
+
+
+def test_a_handler_that_cannot_be_loaded_any_more_leaves_the_old_workers(home, daemon, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    running = daemon()
+    (home.path / "handler.py").write_text("syntax error\n")
+
+    running.signal(signal.SIGHUP)
+    wait_until(lambda: "reload_refused" in running.tail())
+    drop(home, "a")
+
+    wait_until(lambda: home.names("done") == ["a"])
+
+
+def test_paths_change_only_by_a_restart(home, daemon, ctl):
+    home.configure(QUICK, handler=ECHO)
+    daemon()
+    home.configure(f'{QUICK}[paths]\ninbox = "{home.path}/other"\n')
+
+    refused = ctl("reload", status=1)
+
+    assert "restart" in refused.stdout + refused.stderr
+
+
+def test_a_paused_intake_stays_paused_through_a_restart(home, daemon, ctl, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    running = daemon()
+    ctl("pause")
+    drop(home, "a")
+    running.stop()
+
+    daemon()
+    assert home.names("inbox") == ["a"]
+    ctl("unpause")
+
+    wait_until(lambda: home.names("done") == ["a"])
+
+
+def test_an_item_is_held_released_and_removed(home, daemon, ctl, wait_until):
+    home.configure(QUICK + SLOW_RETRY, handler=LATER)
+    daemon()
+    drop(home, "a")
+    drop(home, "b")
+    wait_until(lambda: len(home.records("waiting")) == 2)
+
+    ctl("hold", "a")
+    held = home.names("hold")
+    ctl("release", "a")
+    wait_until(lambda: len(home.records("started")) == 3)
+    wait_until(lambda: len(home.records("waiting")) == 3)
+    ctl("remove", "--yes", "a")
+    ctl("remove", "--yes", "b")
+
+    assert held == ["a"]
+    assert not home.names("hold")
+    assert len(home.records("removed")) == 2
+    wait_until(lambda: len(home.records("put_away")) == 3)
+    assert not [each for each in home.active.rglob("*") if each.is_file() and each.name != ".lock"]
+
+
+def test_a_failed_file_that_is_removed_takes_its_note_along(home, daemon, ctl, wait_until):
+    home.configure(QUICK, handler=FAIL)
+    daemon()
+    drop(home, "a")
+    wait_until(lambda: home.records("put_away"))
+
+    ctl("remove", "--yes", "a")
+
+    assert os.listdir(home.failed) == []
+
+
+def test_a_failed_file_that_a_person_deletes_is_gone(home, daemon, wait_until):
+    home.configure(QUICK, handler=FAIL)
+    daemon()
+    drop(home, "a")
+    wait_until(lambda: home.records("put_away"))
+
+    (home.failed / "a").unlink()
+
+    wait_until(lambda: home.records("gone"))
+
+
+def test_a_file_moved_back_by_hand_keeps_its_steps(home, daemon, wait_until):
+    handler = (
+        "import os\n"
+        "def process(item):\n"
+        "    first = item.step('first', os.urandom, 4) if False else item.step('first', int, 7)\n"
+        "    if not os.path.exists(os.environ['FLAG']): raise ValueError('not yet')\n"
+        "    return [item.attempt, item.step('second', int, 8)]\n"
+    )
+    flag = home.path / "flag"
+    home.configure(QUICK, handler=handler)
+    daemon(FLAG=str(flag))
+    drop(home, "a")
+    wait_until((home.failed / "a.failure.txt").exists)
+    flag.touch()
+
+    (home.failed / "a.failure.txt").rename(home.inbox / "a.failure.txt")
+    (home.failed / "a").rename(home.inbox / "a")
+
+    wait_until(lambda: home.names("done") == ["a"])
+    wait_until(lambda: not os.listdir(home.inbox))
+    steps = [each["step"] for each in home.records("stepped")]
+    assert steps == ["first", "second"]
+    assert home.records("done")[0]["result"] == [2, 8]
+
+
+def test_another_file_of_that_name_is_a_new_item(home, daemon, wait_until):
+    home.configure(QUICK, handler=FAIL)
+    daemon()
+    drop(home, "a")
+    wait_until(lambda: home.records("put_away"))
+
+    drop(home, "a", "another\n")
+
+    wait_until(lambda: len(home.records("put_away")) == 2)
+    assert len({each["id"] for each in home.records("claimed")}) == 2
+    assert len(home.names("failed")) == 2
+
+
+def test_a_new_version_of_the_handler_forgets_recorded_steps(home, daemon, ctl, wait_until):
+    handler = "def process(item):\n    item.step('only', int, 7)\n    raise ValueError('no')\n"
+    home.configure(QUICK + 'version = "1"\n', handler=handler)
+    running = daemon()
+    drop(home, "a")
+    wait_until(lambda: home.records("put_away"))
+    running.stop()
+
+    home.configure(QUICK + 'version = "2"\n')
+    daemon()
+    ctl("retry", "a")
+
+    wait_until(lambda: len(home.records("failed")) == 2)
+    news = [each for each in home.records("stepped") if each["n"] > each["s"]]
+    assert len(news) == 1
+
+
+def test_an_inbox_that_is_renamed_away_and_made_anew_is_watched_again(home, daemon, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    daemon()
+    home.inbox.rename(home.path / "old")
+    home.inbox.mkdir()
+
+    drop(home, "a")
+    wait_until(lambda: home.names("done") == ["a"])
+    shutil.rmtree(home.path / "old")
+    drop(home, "b")
+
+    wait_until(lambda: home.names("done") == ["a", "b"])
+
+
+def test_an_inbox_that_is_a_symlink_now_is_left_alone(home, daemon, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    daemon()
+    home.inbox.rename(home.path / "old")
+    (home.path / "elsewhere").mkdir()
+    (home.path / "elsewhere" / "secret").write_text("secret")
+    home.inbox.symlink_to(home.path / "elsewhere")
+    scans = len(home.records())
+    drop_into_old = home.path / "old" / "b"
+    drop_into_old.write_text("text")
+
+    home.inbox.unlink()
+    (home.path / "old").rename(home.inbox)
+
+    wait_until(lambda: home.names("done") == ["b"])
+    assert (home.path / "elsewhere" / "secret").read_text() == "secret"
+    assert scans
+
+
+def test_a_second_instance_leaves_with_its_own_status(home, daemon, drain):
+    home.configure(QUICK, handler=ECHO)
+    daemon()
+
+    second = drain()
+
+    assert second.returncode == 75
+    assert "another instance" in second.stderr
+
+
+def test_a_file_changed_while_it_runs_is_run_again_once_and_then_fails(home, daemon, wait_until):
+    handler = "def process(item):\n    with open(item.path, 'a') as file: file.write('more')\n"
+    home.configure(QUICK, handler=handler)
+    daemon()
+    drop(home, "a")
+
+    wait_until(lambda: home.names("failed") == ["a"])
+
+    assert home.records("failed")[0]["error"]["kind"] == "changed"
+    assert len(home.records("started")) == 2
+    assert (home.failed / "a").read_text() == "text\nmoremore"
+
+
+def test_a_handler_may_take_its_file_away(home, daemon, wait_until):
+    home.configure(QUICK, handler="import os\ndef process(item):\n    os.unlink(item.path)\n")
+    daemon()
+    drop(home, "a")
+
+    wait_until(lambda: home.records("put_away"))
+
+    assert home.records("done")
+    assert home.records("put_away")[0]["as"] is None
+
+
+def test_done_files_are_deleted_when_that_is_wished(home, daemon, wait_until):
+    home.configure(QUICK + 'on_done = "delete"\n', handler=ECHO)
+    daemon()
+    drop(home, "a")
+
+    wait_until(lambda: home.records("put_away"))
+
+    assert not home.names("done")
+
+
+def test_a_marker_makes_its_file_ready_and_travels_with_it(home, daemon, wait_until):
+    home.configure(QUICK + 'marker = "{name}.ok"\n', handler=ECHO)
+    running = daemon()
+    drop(home, "a")
+    drop(home, "b")
+    drop(home, "b.ok", "")
+
+    wait_until(lambda: home.names("done") == ["b", "b.ok"])
+
+    assert home.names("inbox") == ["a"]
+    assert running.stop() == 0
+
+
+def test_a_recursive_inbox_keeps_its_folders(home, daemon, wait_until):
+    home.configure(QUICK + "recursive = true\n", handler=ECHO)
+    daemon()
+    (home.inbox / "deep/er").mkdir(parents=True)
+    (home.inbox / "deep/er/a").write_text("text")
+
+    wait_until((home.done / "deep/er/a").exists)
+
+    wait_until(lambda: home.records("put_away"))
+    assert home.records("put_away")[0]["as"] == "deep/er/a"
+
+
+def test_a_journal_that_grew_is_rewritten_while_the_daemon_runs(home, daemon, wait_until):
+    big = "def process(item):\n    return 'x' * 200_000\n"
+    home.configure(QUICK, handler=big)
+    running = daemon()
+    for number in range(60):
+        drop(home, f"item-{number}")
+
+    wait_until(lambda: len(home.names("done")) == 60)
+    wait_until(lambda: "compacted" in running.log.read_text())
+
+    assert home.journal.stat().st_size < 8 << 20
+    kept = (home.state / "history").iterdir()
+    lines = [json.loads(line) for path in kept for line in path.read_text().splitlines()]
+    news = [*lines, *home.records()]
+    assert len({each["id"] for each in news if each["kind"] == "done"}) == 60
+
+
+def test_a_full_reserve_pauses_the_intake_and_says_so(home, daemon, wait_until):
+    home.configure(QUICK + 'reserve = "1000000G"\n', handler=ECHO)
+    running = daemon()
+    drop(home, "a")
+
+    wait_until(lambda: any("intake paused" in each for each in running.told()))
+
+    assert home.names("inbox") == ["a"]
+    assert running.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a file that it cannot read")
+def test_a_command_is_a_handler(home, daemon, wait_until):
+    home.configure(
+        'command = ["sh", "-c", "wc -c < \\"$1\\"", "sh", "{path}"]\nsettle = 0\n', handler=ECHO
+    )
+    daemon()
+    drop(home, "a b;c", "12345")
+
+    wait_until(lambda: home.names("done") == ["a b;c"])
+
+    assert home.records("done")[0]["result"] == 5
