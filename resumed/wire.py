@@ -36,7 +36,7 @@ attempt begins: see `resumed.mark`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from resumed.model import JSON, Record
@@ -91,16 +91,16 @@ class Frames:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, piece: bytes) -> list[Record]:
-        """Return the frames that *piece* completes.
+    def feed(self, piece: bytes) -> Iterator[Record]:
+        """Yield the frames that *piece* completes.
 
         Raises:
-            NonsenseError: These are no frames.
+            NonsenseError: Something is no frame; what came before it was yielded.
         """
         *lines, self._rest = (self._rest + piece).split(b"\n")
+        yield from map(_decode, lines)
         if len(self._rest) > FRAME_LIMIT_BYTES:
             raise NonsenseError("a line without end")
-        return [_decode(line) for line in lines]
 
 
 def _decode(line: bytes) -> Record:

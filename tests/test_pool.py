@@ -3,6 +3,7 @@
 import fcntl
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -251,8 +252,32 @@ def process(item):
     assert finished[1].output.endswith(b"x\nthe end")
 
 
-def die(code):
-    return f"import ctypes, os, resource, signal, subprocess, sys\ndef process(item):\n {code}"
+NONSENSE = [
+    "hello",
+    "{}",
+    '{"say":"x"}',
+    '{"say":"began","id":"x","attempt":1}',
+    '{"say":"ended","id":"x","how":"returned","result":1}',
+    '{"say":"ended","id":"x","how":"busy"}',
+    '{"say":"gave_back","ids":["x"]}',
+]
+SURVIVOR = """
+import ctypes, os, signal, stat
+def nonsense(text):
+    for fd in range(3, 20):
+        try:
+            os.write(fd, b"")
+        except OSError:
+            continue
+        if stat.S_ISFIFO(os.fstat(fd).st_mode) and not os.path.samestat(os.fstat(fd), os.fstat(1)):
+            os.write(fd, text.encode() + bytes([10]))
+    signal.pause()
+def process(item):
+    if item.name != "bad":
+        return item.name
+    print("last words", flush=True)
+    eval(item.key)
+"""
 
 
 @pytest.mark.parametrize(
@@ -265,36 +290,43 @@ def die(code):
         ("os._exit(0)", "exit 0"),
         ("os._exit(255)", "exit 255"),
         ("os.closerange(3, 200)", "closed its pipes"),
-        ("os.closerange(3, 200); signal.pause()", "closed its pipes"),
-        ("[os.write(fd, b'hello\\n') for fd in pipes()]", "wrote into the pipe to the daemon"),
-        (
-            '[os.write(fd, b\'{"say":"x"}\\n\') for fd in pipes()]',
-            "wrote into the pipe to the daemon",
-        ),
-        ("[os.write(fd, b'{}\\n') for fd in pipes()]", "wrote into the pipe to the daemon"),
+        ("(os.closerange(3, 200), signal.pause())", "closed its pipes"),
+        *((f"nonsense({text!r})", "wrote into the pipe to the daemon") for text in NONSENSE),
     ],
 )
 def test_a_handler_that_kills_its_worker_costs_only_its_own_item(run, code, how):
-    find = (
-        "\ndef pipes():\n import stat\n for fd in range(3, 20):\n"
-        "  try:\n   os.write(fd, b'')\n  except OSError: continue\n"
-        "  if stat.S_ISFIFO(os.fstat(fd).st_mode) and not same(fd): yield fd\n"
-        "def same(fd): return os.fstat(fd).st_ino == os.fstat(1).st_ino\n"
-    )
-    loop = run(
-        die(f"if item.name != 'bad': return item.name\n print('last words', flush=True)\n {code}")
-        + find
-    )
+    loop = run(SURVIVOR)
+    sent = [loop.assignment("good"), loop.assignment("bad", key=code), loop.assignment("next")]
+    good, bad, after = (each.id for each in sent)
 
-    good, bad, next_ = loop.send("good", "bad", "next")
+    loop.pool.assign(next(iter(loop.pool.room())), sent)
 
     died = loop.take(WorkerDied)
-    assert (died.id, died.queued, died.how, died.interrupted) == (bad, (next_,), how, False)
+    assert (died.id, died.queued, died.how, died.interrupted) == (bad, (after,), how, False)
     assert b"last words" in died.output
     assert [each.id for each in loop.of(Finished)] == [good]
     loop.ready()
     loop.send("again")
     assert loop.take(Finished, 2)[1].end.result == "again"
+
+
+def test_what_is_sent_to_a_worker_that_has_just_died_is_given_back(run):
+    loop = run()
+    (worker,) = loop.pool.room()
+    os.kill(worker, signal.SIGKILL)
+    os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
+
+    ids = loop.send("a", "b", worker=worker)
+
+    assert loop.take(WorkerDied).queued == tuple(ids)
+
+
+def test_large_results_are_heard_whole(run):
+    loop = run("def process(item): return [item.step(n, str, 'x' * 260_000) for n in 'ab'][0]")
+
+    loop.send("a", "b", "c")
+
+    assert [len(each.end.result) for each in loop.take(Finished, 3)] == [260_000] * 3
 
 
 def test_the_step_that_killed_the_worker_is_known(run):
@@ -352,8 +384,10 @@ def test_a_kill_for_lack_of_memory_is_called_so(run, monkeypatch):
 
 
 def test_a_limit_of_memory_is_a_failure_like_any_other(run):
-    code = "resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28)); return len(bytes(1 << 30))"
-    loop = run(die(code))
+    loop = run(
+        "import resource\ndef process(item):\n"
+        " resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))\n return len(bytes(1 << 30))"
+    )
     loop.send("a")
 
     assert loop.take(Finished).end.kinds[0] == "builtins.MemoryError"
