@@ -106,7 +106,7 @@ def create_job(  # noqa: PLR0913 - the arguments of watchbot_progress, and ours 
         Exception: Whatever *send* raises. The job is there then: `resend` goes on with it.
     """
     progress = _checked(progress)
-    send = send or Sns(progress.topic)
+    send = Sns(progress.topic) if send is None else send
     job_id = check_id(uuid4().hex if jobid is None else jobid, "job")
     with Parts(parts, id_field=id_field) as encoded:
         job = progress.create(job_id, encoded, metadata=metadata, tolerate=tolerate)
@@ -133,7 +133,7 @@ def resend(
     For a job whose creation died while sending, and for parts whose messages were lost.
     """
     progress = _checked(progress)
-    send = send or Sns(progress.topic)
+    send = Sns(progress.topic) if send is None else send
     job = progress.job(str(jobid))
     count, last = 0, -1
     while waiting := progress.pending(job.id, after=last):
@@ -183,7 +183,9 @@ class Part:
         self.done = False
         self._fail_job_on = tuple(fail_job_on)
         self._on_reduce = on_reduce
-        self._send = send or (None if on_reduce else Sns(self.progress.topic))
+        if send is None and on_reduce is None:
+            send = Sns(self.progress.topic)
+        self._send = send
         self._seconds = seconds
         self._max_attempts = max_attempts
         self._lease: Lease | None = None

@@ -91,6 +91,11 @@ class Sns:
                     f" ({refused[0].get('Message') or refused[0].get('Code')}); send them again"
                 )
 
+    def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            self._client.close()
+
 
 def deliver(
     progress: base.Progress, reduce: Reduce, send: HandOff | None, on_reduce: OnReduce | None

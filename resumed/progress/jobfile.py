@@ -46,8 +46,8 @@ class JobFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.remaining = Remaining()
-        self._file: BinaryIO = open(path, "rb")  # noqa: SIM115, PTH123 - until close()
         self._writer: Journal | None = None
+        self._file: BinaryIO = open(path, "rb")  # noqa: SIM115, PTH123 - until close()
         self._records: dict[int, Record] = {}
         try:
             self._reading = self._load()
@@ -100,6 +100,10 @@ class JobFile:
         if self._writer is not None:
             self._writer.close()
         self._file.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # whoever made a backend for one call does not close it
+            self.close()
 
     def find(self, part_id: str) -> int | None:
         """Return the number of a part, by its id."""
