@@ -34,7 +34,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXTENSION_LIMIT_BYTES = 32
 _ABOUT_THE_FILE = frozenset(
     {errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EXDEV}
-    | {errno.ENOTDIR, errno.EISDIR, errno.EBUSY, errno.ETXTBSY, errno.ENAMETOOLONG}
+    | {errno.ENOTDIR, errno.EISDIR, errno.EBUSY, errno.ETXTBSY, errno.ENAMETOOLONG, errno.ELOOP}
 )
 
 
@@ -91,11 +91,11 @@ def move(source_fd: int, source: str, target_fd: int, target: str) -> None:
         return
     error = _errno_error(source)
     if error.errno not in (errno.EINVAL, errno.ENOSYS):
-        raise _judged(error, source_fd, source)
+        raise judged(error, source_fd, source)
     try:
         _link_and_unlink(source_fd, source, target_fd, target)
     except OSError as error:
-        raise _judged(error, source_fd, source) from None
+        raise judged(error, source_fd, source) from None
 
 
 def move_folder(parent_fd: int, source: str, target: str) -> None:
@@ -108,7 +108,7 @@ def move_folder(parent_fd: int, source: str, target: str) -> None:
     try:
         os.rename(source, target, src_dir_fd=parent_fd, dst_dir_fd=parent_fd)
     except OSError as error:
-        raise _judged(error, parent_fd, source) from None
+        raise judged(error, parent_fd, source) from None
 
 
 def move_free(source_fd: int, source: str, target_fd: int, target: str, spare: str) -> str:
@@ -276,7 +276,7 @@ def _link_and_unlink(source_fd: int, source: str, target_fd: int, target: str) -
     os.unlink(source, dir_fd=source_fd)
 
 
-def _judged(error: OSError, folder_fd: int, name: str) -> OSError | StorageError:
+def judged(error: OSError, folder_fd: int, name: str) -> OSError | StorageError:
     """Tell a fault of the names from a fault of the disk."""
     if error.errno in _ABOUT_THE_FILE:
         return error

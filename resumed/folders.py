@@ -101,7 +101,11 @@ class Folders:
         return entries
 
     def sweep(self, live: Container[str]) -> None:
-        """Remove the scratch folders of items that are not *live*."""
+        """Remove the scratch folders of items that are not *live*, and half-made sidecars."""
+        for name in stranger.names_in(self.fd("failed")):
+            if name.startswith(durable.TEMPORARY_PREFIX):
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self.fd("failed"))
         for folder in stranger.names_in(self._active):
             id_ = folder.removesuffix(WORK_SUFFIX)
             if id_ != folder and _ID.fullmatch(id_) and id_ not in live:
@@ -189,7 +193,8 @@ class Folders:
 
         try:
             return stranger.at(root_fd, source, fetch)
-        except OSError:
+        except OSError as error:
+            _none_or_raise(error, root_fd, source)
             return False
 
     def _make_entry(self, id_: str) -> None:
@@ -272,8 +277,16 @@ def _said(error: OSError) -> str:
 def _status_at(folder_fd: int, name: str) -> os.stat_result | None:
     try:
         return stranger.status_at(folder_fd, name)
-    except OSError:
+    except OSError as error:
+        _none_or_raise(error, folder_fd, name)
         return None
+
+
+def _none_or_raise(error: OSError, folder_fd: int, name: str) -> None:
+    """Tell a file that is not there from one that the disk does not show."""
+    fault = durable.judged(error, folder_fd, name)
+    if isinstance(fault, StorageError):
+        raise fault from error
 
 
 def _identity_at(folder_fd: int, name: str) -> Identity | None:

@@ -45,7 +45,7 @@ class Recorder:
                 reading.torn.length_bytes,
                 compaction.save_torn(paths.journal, reading.torn),
             )
-        _mark(paths.state)
+        _tidy(paths.state)
         self._journal = Journal(paths.journal, reading)
         self._live_bytes = 0 if reading.news else reading.length_bytes
         if reading.news or reading.torn:
@@ -157,8 +157,10 @@ def _exists(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def _mark(state: Path) -> None:
+def _tidy(state: Path) -> None:
     """Note, durably, that there has been a journal: from now on a missing one is a loss."""
+    for left in state.glob(f"{durable.TEMPORARY_PREFIX}*"):
+        left.unlink(missing_ok=True)
     if _exists(state / compaction.INITIALISED):
         return
     folder = durable.open_folder(state)
