@@ -30,7 +30,7 @@ class Spare:
                 _rename(scratch.parent, self._name, scratch.name)
         for folder in (scratch, scratch / "out", scratch / "work"):
             with suppress(FileExistsError):
-                folder.mkdir(0o700)
+                folder.mkdir(0o700, parents=True)
 
     def keep(self, scratch: Path) -> bool:
         """Take *scratch* as the spare folder if nothing is in it; tell whether it was."""

@@ -18,7 +18,7 @@ def test_nothing_is_made_before_it_is_asked_for(tmp_path, spare):
 
 
 def test_only_its_owner_can_look_into_it(tmp_path, spare):
-    folder = Scratch(tmp_path / "1.work", spare).folder("work")
+    folder = Scratch(tmp_path / "job/1.work", spare).folder("work")
 
     assert folder.stat().st_mode & 0o777 == 0o700
     assert folder.parent.stat().st_mode & 0o777 == 0o700
