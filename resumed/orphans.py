@@ -10,6 +10,7 @@ daemon. Linux only, like the whole program.
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -61,6 +62,15 @@ def kill_once(spare: Collection[int]) -> set[int]:
             found.add(child)
             os.waitpid(child, os.WNOHANG)
     return found
+
+
+def sweep(spare: Collection[int]) -> bool:
+    """Repeat `kill_once` until it finds nobody, or for 20 ms; tell whether nobody is left."""
+    for _ in range(20):
+        if not kill_once(spare):
+            return True
+        time.sleep(0.001)
+    return False
 
 
 def kill_all(spare: Collection[int] = ()) -> None:

@@ -28,8 +28,8 @@ READ, WRITE = 1, 2
 RESTART_SECONDS = 60.0
 SWEEP_SECONDS = 0.05
 _FIRST_RESTART_SECONDS = 0.1
+_DOUBLINGS = 10
 _SLOTS_A_WORKER = 4
-_SWEEPS_AT_ONCE = 20
 
 Watch: TypeAlias = Callable[[int, int], None]
 
@@ -82,8 +82,8 @@ class Pool:
 
     def room(self) -> dict[int, int]:
         """Say how many more items each worker that serves may be sent, idle ones first."""
-        serving = sorted(self._serving(), key=_load)
-        return {each.pid: mark.AHEAD_LIMIT - _load(each) for each in serving}
+        serving = sorted(self._serving(), key=lambda each: each.load)
+        return {each.pid: mark.AHEAD_LIMIT - each.load for each in serving}
 
     def idle(self) -> bool:
         """Tell whether no worker has anything to do."""
@@ -141,10 +141,6 @@ class Pool:
         self._fill()
         self._retire()
 
-    def alive(self) -> bool:
-        """Tell whether any worker lives."""
-        return bool(self._workers)
-
     def close(self) -> list[Report]:
         """Kill what still lives, wait for its end, and return what it leaves."""
         self._stopping = True
@@ -191,18 +187,12 @@ class Pool:
         return []
 
     def _serving(self) -> list[Process]:
-        return [
-            each
-            for each in self._workers.values()
-            if each.loaded and not each.leaving and not each.interrupted
-        ]
+        return [each for each in self._workers.values() if each.loaded and each.staying]
 
     def _lasting(self) -> int:
         """Count the workers that need no successor."""
         return sum(
-            each.launch is self._launch
-            and each.begun < each.launch.recycle
-            and not (each.leaving or each.interrupted or each.refused)
+            each.staying and each.launch is self._launch and each.begun < each.launch.recycle
             for each in self._workers.values()
         )
 
@@ -217,9 +207,9 @@ class Pool:
             self._restart_later()
 
     def _restart_later(self) -> None:
-        delay = min(RESTART_SECONDS, _FIRST_RESTART_SECONDS * 2**self._bad_starts)
+        delay = _FIRST_RESTART_SECONDS * 2 ** min(self._bad_starts, _DOUBLINGS)
         self._bad_starts += 1
-        self._restart_at = self._clock() + delay
+        self._restart_at = self._clock() + min(delay, RESTART_SECONDS)
 
     def _retire(self) -> None:
         """Let those go that have a successor: the outdated first, then the most used."""
@@ -264,7 +254,7 @@ class Pool:
             if isinstance(each, report.Loaded):
                 self._retire()
             elif isinstance(each, report.Began):
-                self._bad_starts = 0
+                self._bad_starts *= process.begun > 1
                 if process.begun == process.launch.recycle:
                     self._fill()
         if process.heard_all:
@@ -281,38 +271,18 @@ class Pool:
             self._forget(fd)
         process.close()
         self._sweep(self._clock())
-        if not (process.idle and (process.leaving or process.refused or process.interrupted)):
-            reports.append(self._death(process))
+        if process.staying or not process.idle:
+            before, self._oom_kills = self._oom_kills, memory.kills()
+            reports.append(process.death(out_of_memory=self._oom_kills > before))
         if process.begun == 0 and not process.leaving:
             self._restart_later()
         self._fill()
         return reports
 
-    def _death(self, process: Process) -> report.WorkerDied:
-        before, self._oom_kills = self._oom_kills, memory.kills()
-        return report.WorkerDied(
-            worker=process.pid,
-            id=process.running,
-            step=process.step(),
-            queued=tuple(process.assigned),
-            how=process.how(out_of_memory=self._oom_kills > before),
-            output=process.take_output(),
-            interrupted=process.interrupted,
-        )
-
     def _sweep(self, now: float) -> None:
         """Kill what dead workers left behind; who does not die at once is looked at later."""
-        for _ in range(_SWEEPS_AT_ONCE):
-            spare = {*self._workers, *self._spare()}
-            if not orphans.kill_once(spare):
-                self._sweep_at = None
-                return
-            time.sleep(0.001)
-        self._sweep_at = now + SWEEP_SECONDS
-
-
-def _load(process: Process) -> int:
-    return len(process.assigned) + (process.running is not None)
+        swept = orphans.sweep({*self._workers, *self._spare()})
+        self._sweep_at = None if swept else now + SWEEP_SECONDS
 
 
 def end_leftovers(marks: Path) -> list[mark.Mark]:

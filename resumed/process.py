@@ -43,22 +43,18 @@ class Process:
         self.launch = launched
         self.slot = slot
         self.started_at = now
-        self.loaded = False
-        self.refused = False
-        self.leaving = False
+        self.loaded = self.refused = self.leaving = self.interrupted = False
+        self.heard_all = False
         self.begun = 0
         self.assigned: deque[str] = deque()
         self.running: str | None = None
         self.began_at = 0.0
-        self.interrupted = False
         self._kill: tuple[float, str] | None = None
         self._why_killed: str | None = None
         self._frames = wire.Frames()
         self._unsent = bytearray()
         self._tail = bytearray()
-        self._recalling = False
-        self._closed = False
-        self.heard_all = False
+        self._recalling = self._closed = False
         self._marks = launched.marks / str(slot)
         started = launch.start(self._marks)
         self._popen = started.process
@@ -113,7 +109,17 @@ class Process:
     @property
     def idle(self) -> bool:
         """Whether it has nothing to do."""
-        return self.running is None and not self.assigned
+        return not self.load
+
+    @property
+    def load(self) -> int:
+        """How many items it has, begun or not."""
+        return len(self.assigned) + (self.running is not None)
+
+    @property
+    def staying(self) -> bool:
+        """Whether it is not about to end, as far as it was told and has said."""
+        return not (self.leaving or self.interrupted or self.refused)
 
     def interrupt(self, now: float) -> None:
         """Ask it to end its attempt and itself at once, and see to it that it does."""
@@ -140,8 +146,19 @@ class Process:
             if at <= now:
                 self.kill(why)
 
-    def how(self, *, out_of_memory: bool) -> str:
-        """Say how it ended, after its end."""
+    def death(self, *, out_of_memory: bool) -> report.WorkerDied:
+        """Tell of its end, once it has ended."""
+        return report.WorkerDied(
+            worker=self.pid,
+            id=self.running,
+            step=self._step(),
+            queued=tuple(self.assigned),
+            how=self._how(out_of_memory=out_of_memory),
+            output=self.take_output(),
+            interrupted=self.interrupted,
+        )
+
+    def _how(self, *, out_of_memory: bool) -> str:
         if self._why_killed is not None:
             return self._why_killed
         status = self._popen.returncode
@@ -209,14 +226,11 @@ class Process:
 
     def take_output(self) -> bytes:
         """Return the end of what was printed, and forget it."""
-        if not self._tail:
-            return b""
         taken = bytes(self._tail)
         self._tail.clear()
         return taken
 
-    def step(self) -> str | None:
-        """Return the step that the running attempt had reached, as its mark says."""
+    def _step(self) -> str | None:
         marks = mark.read(self._marks)
         return marks[-1].step if marks and marks[-1].id == self.running else None
 

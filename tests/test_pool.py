@@ -598,7 +598,7 @@ def test_a_stop_lets_finish_what_runs_and_gives_back_the_rest(run):
     assert loop.pool.room() == {}
     loop.go(first)
     assert loop.take(Finished).id == first
-    loop.until(lambda: not loop.pool.alive())
+    loop.until(lambda: not loop.pool.workers())
     assert loop.of(WorkerDied) == []
     assert loop.pool.due() is None
 
@@ -630,7 +630,7 @@ def test_an_interruption_is_polite_first(run):
     loop.pool.interrupt()
 
     assert loop.take(Finished).end == Stopped()
-    loop.until(lambda: not loop.pool.alive())
+    loop.until(lambda: not loop.pool.workers())
     assert [each.queued for each in loop.of(WorkerDied)] == [(f"{2:011x}-{0:010x}",)]
 
 
@@ -669,7 +669,7 @@ def process(item):
 
     loop.pool.stop()
 
-    loop.until(lambda: not loop.pool.alive())
+    loop.until(lambda: not loop.pool.workers())
     assert loop.of(WorkerDied) == []
 
 
