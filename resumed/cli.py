@@ -64,9 +64,9 @@ def drain(
             show = stack.enter_context(progress_bar())
         work = Drain(retry_failures=retry_failures, wait=wait, show=show)
         tally = daemon.run(work)
-    if terminal or tally.failed or tally.not_ready or tally.waiting or retry_failures:
+    if terminal or retry_failures or tally.failed or tally.not_ready or tally.waiting:
         click.echo(_sentence(tally, retry_failures=retry_failures))
-    for name in tally.not_ready:
+    for name in () if retry_failures else tally.not_ready:
         click.echo(f"not ready: {name}")
     if tally.failed:
         return errors.EXIT_SOME_FAILED

@@ -1,0 +1,259 @@
+"""The programs themselves: their exit statuses, and what a person reads."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FAIL = "def process(item):\n    raise ValueError(item.name)\n"
+LATER = (
+    "from resumed import TransientError\n\n"
+    "def process(item):\n    raise TransientError(item.name)\n"
+)
+
+
+@pytest.fixture
+def resumed():
+    def run(*arguments, **environ):
+        return subprocess.run(
+            [sys.executable, "-m", "resumed.cli", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=os.environ | environ,
+        )
+
+    return run
+
+
+def test_a_home_that_was_begun_works_at_once(resumed, tmp_path):
+    begun = resumed("init", tmp_path / "home")
+    checked = resumed("check", "--home", tmp_path / "home")
+    (tmp_path / "home/inbox/a").write_text("one\ntwo\n")
+    drained = resumed("drain", "--home", tmp_path / "home", "--strict")
+
+    assert [each.returncode for each in (begun, checked, drained)] == [0, 0, 0], drained.stderr
+    assert checked.stdout == f"{tmp_path}/home/resumed.toml: fine\n"
+    assert drained.stdout == drained.stderr == ""
+    assert (tmp_path / "home/done/a").exists()
+
+
+def test_a_home_is_begun_once(resumed, tmp_path):
+    resumed("init", tmp_path)
+    (tmp_path / "handler.py").write_text("mine")
+
+    again = resumed("init", tmp_path)
+
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    assert (tmp_path / "handler.py").read_text() == "mine"
+
+
+def test_check_tells_all_mistakes_with_their_lines(resumed, home):
+    home.configure('handler = "handler:process"\nwrokers = 2\ntimeout = "soon"\n')
+
+    checked = resumed("check", "--home", home.path)
+
+    assert checked.returncode == 78
+    assert f"{home.path}/resumed.toml:2: " in checked.stderr
+    assert "workers" in checked.stderr
+    assert f"{home.path}/resumed.toml:3: " in checked.stderr
+
+
+def test_check_tries_the_handler_and_the_folders(resumed, home):
+    home.configure('handler = "handler:process"\n', handler="import nothing_of_that_name\n")
+    home.hold.rmdir()
+    home.state.chmod(0o777)
+
+    checked = resumed("check", "--home", home.path)
+
+    assert checked.returncode == 78
+    assert "nothing_of_that_name" in checked.stderr
+    assert str(home.hold) in checked.stderr
+    assert "chmod o-w" in checked.stderr
+
+
+def test_check_says_when_an_instance_is_at_work(resumed, home, daemon):
+    home.active.chmod(0o700)
+    daemon()
+
+    checked = resumed("check", "--home", home.path)
+
+    assert checked.returncode == 0
+    assert "at work here" in checked.stdout
+
+
+def test_check_without_a_state_folder_says_what_to_do(resumed, home):
+    for path in home.state.iterdir():
+        path.unlink()
+    home.state.rmdir()
+
+    checked = resumed("check", "--home", home.path)
+
+    assert checked.returncode == 78
+    assert f"{home.state}: No such file or directory: make the folder" in checked.stderr
+
+
+def test_a_drain_with_failures_ends_with_one(home, drain):
+    home.configure('handler = "handler:process"\nsettle = 0\n', handler=FAIL)
+    (home.inbox / "a").write_text("text")
+
+    drained = drain()
+
+    assert drained.returncode == 1
+    assert drained.stdout == "0 done, 1 failed, 0 waiting, 0 not ready\n"
+
+
+def test_a_drain_does_not_stay_for_what_waits(home, drain):
+    home.configure(
+        'handler = "handler:process"\nsettle = 0\n[retry]\ninitial = "1h"\n', handler=LATER
+    )
+    (home.inbox / "a").write_text("text")
+
+    quick, strict = drain(), drain("--strict")
+
+    assert (quick.returncode, strict.returncode) == (0, 4)
+    assert quick.stdout == strict.stdout == "0 done, 0 failed, 1 waiting, 0 not ready\n"
+
+
+def test_a_drain_stays_for_what_waits_when_it_is_told_to(home, drain):
+    home.configure(
+        'handler = "handler:process"\nsettle = 0\n'
+        '[retry]\nmax_attempts = 3\ninitial = "300ms"\njitter = 0\n',
+        handler=LATER,
+    )
+    (home.inbox / "a").write_text("text")
+
+    patient = drain("--wait")
+
+    assert patient.returncode == 1
+    assert [each["attempt"] for each in home.records("started")] == [1, 2, 3]
+
+
+def test_failures_are_retried_and_counted(home, drain):
+    flag = home.path / "flag"
+    handler = (
+        "import os\n"
+        "def process(item):\n"
+        f"    if item.name == 'a' and os.path.exists({str(flag)!r}): return\n"
+        "    raise ValueError(item.name)\n"
+    )
+    home.configure('handler = "handler:process"\nsettle = 0\n', handler=handler)
+    for name in "ab":
+        (home.inbox / name).write_text("text")
+    drain()
+    flag.touch()
+    (home.inbox / "c").write_text("not now")
+
+    again = drain("--retry-failures")
+
+    assert again.returncode == 1
+    assert again.stdout == "1 recovered, 1 still failing\n"
+    assert home.names("inbox") == ["c"]
+    assert home.names("done") == ["a"]
+    assert "ValueError: b" in (home.failed / "b.failure.txt").read_text()
+
+
+def test_a_configuration_that_is_missing_needs_a_person(resumed, tmp_path):
+    ended = resumed("run", "-c", tmp_path / "none.toml")
+
+    assert ended.returncode == 78
+    assert f"{tmp_path}/none.toml" in ended.stderr
+
+
+def test_folders_that_are_missing_need_a_person(resumed, home):
+    home.done.rmdir()
+
+    ended = resumed("run", "--home", home.path)
+
+    assert ended.returncode == 78
+    assert str(home.done) in ended.stderr
+
+
+def test_a_damaged_journal_needs_a_person_and_is_left_as_it_is(resumed, home, drain):
+    drain()
+    damaged = home.journal.read_bytes().replace(b'"opened"', b'"0pened"')
+    home.journal.write_bytes(damaged)
+
+    ended = resumed("run", "--home", home.path)
+
+    assert ended.returncode == 78
+    assert "journal check" in ended.stderr
+    assert home.journal.read_bytes() == damaged
+
+
+def test_a_journal_that_vanished_is_no_first_start(resumed, home, drain):
+    drain()
+    home.journal.unlink()
+
+    ended = resumed("run", "--home", home.path)
+
+    assert ended.returncode == 78
+    assert "is missing" in ended.stderr
+
+
+def test_a_wrong_option_is_a_matter_of_usage(resumed):
+    assert resumed("run", "--speed").returncode == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_log_that_cannot_be_written_stops_nothing(home):
+    (home.inbox / "a").write_text("text")
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "resumed.cli", "drain", "--home", home.path],
+            stdout=subprocess.DEVNULL,
+            stderr=full,
+            timeout=60,
+            check=False,
+        )
+
+    assert ended.returncode == 0
+    assert home.names("done") == ["a"]
+
+
+def test_two_signals_interrupt_at_once(home, daemon, wait_until):
+    home.configure(
+        'handler = "handler:process"\nsettle = 0\n',
+        handler="import time\ndef process(item):\n    time.sleep(60)\n",
+    )
+    running = daemon()
+    (home.inbox / "a").write_text("text")
+    wait_until(lambda: home.records("started"))
+
+    running.signal(signal.SIGTERM)
+    wait_until(lambda: "STOPPING=1" in running.told())
+    running.signal(signal.SIGINT)
+
+    assert running.wait(20) == 0
+    assert home.records("interrupted")
+    assert not home.records("failed")
+    assert any(each.startswith("EXTEND_TIMEOUT_USEC=") for each in running.told())
+
+
+def test_files_that_come_while_the_daemon_is_frozen_are_all_processed(home, daemon, wait_until):
+    count = 6_000  # of each the kernel tells three times: made, closed, renamed
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    home.configure('handler = "handler:process"\nsettle = 0\nworkers = 2\nrescan = "5s"\n')
+    running = daemon()
+    running.signal(signal.SIGSTOP)
+    for number in range(count):
+        with open(home.inbox / f"{number}.tmp", "w") as file:
+            file.write("x")
+        os.rename(home.inbox / f"{number}.tmp", home.inbox / f"{number}.txt")
+    running.signal(signal.SIGCONT)
+
+    assert 3 * count > limit
+    wait_until(lambda: len(os.listdir(home.done)) == count, 100)
+    assert not os.listdir(home.inbox)
+    assert running.stop() == 0
+    lines = [*home.journal.read_bytes().splitlines()]
+    for path in (home.state / "history").iterdir():
+        lines += path.read_bytes().splitlines()
+    done = [line for line in lines if b'"kind":"done"' in line and b'"retold"' not in line]
+    assert len(done) == count
