@@ -3,6 +3,7 @@
 import os
 import select
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for
         place = f"{error.filename}: " if error.filename else ""
         _say(name, f"{place}{error.strerror or error}")
         return errors.EXIT_STORAGE
+    except Exception:  # noqa: BLE001 - whatever else comes up here is a fault of ours
+        traceback.print_exc()
+        return errors.EXIT_OUR_FAULT
     return status if isinstance(status, int) else errors.EXIT_FINE
 
 

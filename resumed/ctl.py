@@ -17,6 +17,7 @@ from resumed.site import Site
 
 COMMANDS = {
     "status": "resumed.looking",
+    "why": "resumed.wondering",
     "ls": "resumed.looking",
     "failures": "resumed.failing",
     "show": "resumed.telling",

@@ -3,10 +3,9 @@
 The inbox may hold millions of names, so it is only counted for a moment; what is not a
 regular file in it is named. Besides the journal there are two hints that may be missing or
 old, and are believed only as far as they fit it: the marks of the workers (which step), and
-``STATE/now.json`` of the daemon (progress, and why the intake is paused).
+`resumed.now` of the daemon (progress, and why the intake is paused).
 """
 
-import json
 import os
 import stat
 import time
@@ -14,19 +13,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from resumed import alive, mark, view
+from resumed import now as now_told
 from resumed.alive import Life
 from resumed.entry import Entry
 from resumed.model import Record, Running
 from resumed.paths import Paths
 from resumed.view import View
 
-NOW = "now.json"
 COUNT_SECONDS = 0.03
 NAMED_LIMIT = 20
-_NOW_LIMIT_BYTES = 1 << 20
 _KINDS = {
     stat.S_IFDIR: "folder",
     stat.S_IFLNK: "symlink",
@@ -81,7 +78,7 @@ def look(paths: Paths) -> Glance:
     """
     now = time.time()
     life = live(paths, now)
-    hints = {"steps": steps(paths), "now": hints_of(paths)}
+    hints = {"steps": steps(paths), "now": now_told.read(paths.state)}
     return Glance(now, life, view.look(paths), inbox(paths.inbox), hints)
 
 
@@ -141,16 +138,6 @@ def steps(paths: Paths) -> dict[tuple[str, int], Record]:
         for each in mark.read(path)[-1:]:
             found[each.id, each.attempt] = {"step": each.step, "worker": each.pid}
     return found
-
-
-def hints_of(paths: Paths) -> dict[str, Any]:
-    """Read what the daemon tells of itself; nothing, when that cannot be read."""
-    try:
-        with (paths.state / NOW).open("rb") as file:
-            told = json.loads(file.read(_NOW_LIMIT_BYTES))
-    except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _listed(folder: Path) -> Iterator[Path]:

@@ -156,8 +156,8 @@ class Picture:
                 told = self.glance.told(entry)
                 step = f" in step {escape(told['step'])}" if told.get("step") else ""
                 worker = f" (worker {told['worker']})" if "worker" in told else ""
-                how_far = _how_far(told.get("progress"))
-                return f"attempt {attempt}, for {span(self._now - at)}{step}{how_far}{worker}"
+                far = how_far(told.get("progress"))
+                return f"attempt {attempt}, for {span(self._now - at)}{step}{far}{worker}"
             case Waiting(attempt, step, fault, at, delay):
                 due = at + delay
                 when = f"in {span(due - self._now)}" if due > self._now else "now due"
@@ -205,7 +205,8 @@ def due_at(entry: Entry) -> float:
             return 0.0
 
 
-def _how_far(progress: Any) -> str:  # noqa: ANN401 - what the daemon wrote, perhaps another version
+def how_far(progress: Any) -> str:  # noqa: ANN401 - what the daemon wrote, perhaps another version
+    """Write the progress that a handler told; nothing where none was."""
     match progress:
         case [int() | float() as done, int() | float() as total] if total > 0:
             return f", {100 * done / total:.0f} %"

@@ -31,6 +31,7 @@ def facts(paths: Paths, needles: Iterable[bytes], *, since: str = "") -> Iterato
         RefusedError: This user may not read them.
     """
     wanted = tuple(needles)
+    fresh: list[bytes] = []
     try:
         with suppress(FileNotFoundError), view.open_journal(paths.journal) as file:
             fresh = [line for line in lines(file) if any(each in line for each in wanted)]

@@ -420,6 +420,14 @@ def test_export_leaves_forgotten_steps_out(say, past):
     assert json.loads(say("export").out) == {"a.txt": {"other": 2}, "b.txt": {"handler": "anew"}}
 
 
+@pytest.mark.parametrize("line", [("ls",), ("failures",), ("history",), ("export", "--json")])
+def test_where_nothing_was_ever_run_nothing_is_told(say, line):
+    said = say(*line)
+
+    assert said.status == 0
+    assert said.out in ("", "{}\n")
+
+
 # requests, with nobody there to answer
 
 
@@ -612,8 +620,19 @@ def test_help_names_every_command(say):
     assert "Exit statuses" in said.out
 
 
-@pytest.mark.usefixtures("of_all_kinds")
-@pytest.mark.usefixtures("home")
+def test_a_fault_of_ours_ends_with_70(monkeypatch, say):
+    def fail(_):
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr("resumed.view.look", fail)
+
+    said = say("failures")
+
+    assert said.status == 70
+    assert "RuntimeError: ours" in said.err
+
+
+@pytest.mark.usefixtures("home", "of_all_kinds")
 def test_ctrl_c_ends_with_130(monkeypatch, say):
     def interrupt(_):
         raise KeyboardInterrupt

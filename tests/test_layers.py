@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "resumed"
 ROWS: tuple[tuple[int, str], ...] = (
     (0, "errors paths text"),
     (1, "durable events journald memory model notify orphans settings signals stranger terminal"),
-    (1, "alive mark toml when"),
+    (1, "alive mark now toml when writers"),
     (2, "arrival entry hints listing place policy reference request rules schedule scratch"),
     (2, "prove sidecar space wire progress.errors progress.table"),
     (2, "documents folders gate journal kinds ledger verdict progress.parts progress.states"),
@@ -33,9 +33,9 @@ ROWS: tuple[tuple[int, str], ...] = (
     (4, "claims jobs reconcile runner view"),
     (4, "control glance parts resume story"),
     (4, "salvage"),
-    (5, "asking beginning commandline engine phrases picture site"),
-    (5, "check daemon failing looking mending telling wishing"),
-    (5, "drain"),
+    (5, "asking beginning commandline engine phrases picture site standing"),
+    (5, "check daemon failing looking mending telling why wishing"),
+    (5, "drain wondering"),
     (5, "cli ctl"),
 )
 LAYERS = {module: row for row, (_, modules) in enumerate(ROWS) for module in modules.split()}
@@ -53,6 +53,7 @@ COMMAND_LINE = {
     "site",
     "telling",
     "wishing",
+    "wondering",
 }
 HOMES = {
     "boto3": {"progress.dynamodb", "progress.handoff"},
