@@ -32,10 +32,7 @@ _KEPT_OPEN = 16
 
 
 class EmbeddedProgress(base.Progress):
-    """Keep progress in the files of *folder*, else of the one that ``RESUMED_JOBS`` names.
-
-    Threads may share it.
-    """
+    """Keep progress in *folder*, or the one that ``RESUMED_JOBS`` names. Threads may share it."""
 
     def __init__(
         self,
@@ -91,9 +88,8 @@ class EmbeddedProgress(base.Progress):
         finally:
             if not sound:
                 self._forget_all()  # and believe what the disk says
-            for lock in self._locks.values():
-                os.close(lock)
-            self._locks.clear()
+            while self._locks:
+                os.close(self._locks.popitem()[1])
             self._grouped = False
 
     def close(self) -> None:
@@ -111,8 +107,7 @@ class EmbeddedProgress(base.Progress):
     ) -> bool:
         """Write the whole journal under another name, sync it, then let it appear."""
         facts = {"id": job_id, "key": uuid4().hex, "total": parts.total, "tolerate": tolerate}
-        described = {name: decode(text) for name, text in metadata.items()}
-        told = {"job": {**facts, "named": not parts.numbered}, "metadata": described}
+        told = {"job": facts | {"named": not parts.numbered}, "metadata": _decoded(metadata)}
         folder, fresh = durable.open_folder(self._folder), durable.TEMPORARY_PREFIX + uuid4().hex
         try:
             jobfile.write(folder, fresh, Fact(journal.HEADER, now, told), parts)
@@ -134,7 +129,8 @@ class EmbeddedProgress(base.Progress):
         now: float,
         *arguments: Any,  # noqa: ANN401 - see Raw
     ) -> base.Raw:
-        """Answer by the method that has the verb's name."""
+        """Answer by the method that has the verb's name, at a time as records have it."""
+        now = int(now * 1000) / 1000
         with self._turn:
             if self._grouped:
                 return self._answer(verb, job_id, part_id, now, arguments)
@@ -162,15 +158,18 @@ class EmbeddedProgress(base.Progress):
             self._forget_all()
             self._process = os.getpid()
         path = self._folder / (file_name(job_id) + _SUFFIX)
-        lock = jobfile.lock(path)
-        file = self._files.pop(job_id, None)
-        if file and (lock is None or not file.is_at(lock) or not file.catch_up()):
-            file.close()
-            file = None
-        if lock is None:
-            return None
+        lock, file = jobfile.lock(path), self._files.pop(job_id, None)
+        try:
+            if file and (lock is None or not file.is_at(lock) or not file.catch_up()):
+                file.close()
+                file = None
+            if lock is None:
+                return None
+            self._files[job_id] = file = file or JobFile(path)
+        finally:
+            if lock is not None and job_id not in self._files:
+                os.close(lock)
         self._locks[job_id] = lock
-        self._files[job_id] = file = file or JobFile(path)
         while len(self._files) > _KEPT_OPEN and (first := next(iter(self._files))) != job_id:
             self._files.pop(first).close()
         return file
@@ -196,8 +195,7 @@ class EmbeddedProgress(base.Progress):
         return ("Row", file.row(number))
 
     def _on_describe(self, file: JobFile, now: float, metadata: Mapping[str, str]) -> base.Raw:
-        told = {name: decode(text) for name, text in metadata.items()}
-        file.record("described", now, {"metadata": told})
+        file.record("described", now, {"metadata": _decoded(metadata)})
         return ("Described",)
 
     def _on_begin(self, file: JobFile, number: int, now: float, seconds: float) -> base.Raw:
@@ -239,14 +237,12 @@ class EmbeddedProgress(base.Progress):
         return self._on_claim(file, now, seconds)
 
     def _on_fail(self, file: JobFile, number: int, now: float, *told: base.Raw) -> base.Raw:
-        return self._failed(file, number, now, "waiting", told)
+        return self._failed(file, number, now, "waiting", *told)
 
     def _on_give_up(self, file: JobFile, number: int, now: float, *told: base.Raw) -> base.Raw:
-        return self._failed(file, number, now, "failed", told)
+        return self._failed(file, number, now, "failed", *told)
 
-    def _failed(
-        self, file: JobFile, number: int, now: float, kind: str, told: base.Raw
-    ) -> base.Raw:
+    def _failed(self, file: JobFile, number: int, now: float, kind: str, *told: Any) -> base.Raw:  # noqa: ANN401 - see Raw
         seconds, attempt, fault = told
         if not file.remaining.holds(number, attempt):
             return ("LeaseLost",)
@@ -264,8 +260,8 @@ class EmbeddedProgress(base.Progress):
 
     def _on_confirm(self, file: JobFile, now: float, key: str) -> base.Raw:
         kept = file.remaining
-        valid = key == kept.job["key"] and kept.claims and kept.ended_at is None
-        if not valid or not kept.ready:
+        valid = key == kept.job["key"] and kept.claims and kept.ready
+        if not valid or kept.ended_at is not None:
             return ("Late",)
         file.record("reduce_done", now, {})
         return ("Confirmed",)
@@ -285,9 +281,9 @@ class EmbeddedProgress(base.Progress):
     def _on_retry(self, file: JobFile, now: float) -> base.Raw:
         if file.remaining.sent(now):
             return ("JobEnded",)
-        count = len(file.remaining.lost)
+        lost = set(file.remaining.lost)
         file.record("retried", now, {})
-        return ("Retried", count)
+        return ("Retried", len(lost))
 
     def _on_delete(self, file: JobFile, _now: float) -> base.Raw:
         folder = durable.open_folder(self._folder)
@@ -297,3 +293,7 @@ class EmbeddedProgress(base.Progress):
         finally:
             os.close(folder)
         return ("Deleted",)
+
+
+def _decoded(metadata: Mapping[str, str]) -> dict[str, Any]:
+    return {name: decode(text) for name, text in metadata.items()}
