@@ -30,7 +30,8 @@ class Drain:
         if self.show is not None and self.clock() >= self._show_at:
             self._show_at = self.clock() + SHOW_SECONDS
             tally = daemon.tally()
-            self.show(tally.done, tally.failed, tally.to_go)
+            known = 0 if self.retry_failures else daemon.engine.intake.known
+            self.show(tally.done, tally.failed, tally.to_go + known)
         return self._over(daemon)
 
     def _begin(self, daemon: Daemon) -> None:
@@ -46,9 +47,11 @@ class Drain:
         engine = daemon.engine
         if not engine.quiet() or engine.schedule.ready:
             return False
+        if engine.foreman.working and not engine.space.on:
+            return False
         if engine.space.on or engine.paused:
             return True
-        if self.wait and engine.schedule.waiting:
+        if self.wait and (engine.schedule.waiting or engine.foreman.waiting):
             return False
         if self.retry_failures:
             return True

@@ -83,6 +83,11 @@ class Intake:
         """Tell whether a scan is under way or wanted."""
         return self._scan is not None or self._scan_again
 
+    @property
+    def known(self) -> int:
+        """Count the files that are followed."""
+        return len(self._candidates)
+
     def scan(self) -> None:
         """Read the whole inbox, as soon as a scan under way is finished."""
         self._scan_again = True
