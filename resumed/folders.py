@@ -186,8 +186,8 @@ class Folders:
             if _identity_at(self._active, target) != identity:  # swapped under our eyes
                 durable.move_free(self._active, target, folder_fd, last, id_)
                 return False
-            self._sync_entry(id_)
             durable.sync_folder(self._active)
+            self._sync_entry(id_)
             durable.sync_folder(folder_fd)
             return True
 

@@ -149,12 +149,13 @@ class Spool(Folders):
         if len(claimed) >= FEW or any(one.fd is None for one in claimed):
             durable.sync_filesystem(self._active)
             return
+        # From the top: a file must not be in a folder that a power cut takes away.
+        durable.sync_folder(self._active)
         for one, id_ in zip(claimed, entries, strict=True):
             if self.sync_input and one.fd is not None:
                 # fsync, not fdatasync: the mtime is a part of what makes it the same file.
                 durable.sync_folder(one.fd)
             self._sync_entry(id_)
-        durable.sync_folder(self._active)
         for folder in {one.name[: one.name.rfind("/") + 1] for one in claimed}:
             try:
                 stranger.at(self.inbox.fd, folder, lambda fd, _: durable.sync_folder(fd))
@@ -186,6 +187,24 @@ class Spool(Folders):
         for one in batch:
             self._remove_work(one.id)
         return kept
+
+    def shelve(self, source_fd: int, source: str, name: str, id_: str) -> str:
+        """Move a file of ours into ``done/`` as *name*, or a spare name; durable on return.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            StorageError: The disk refused.
+        """
+        before, _, last = name.rpartition("/")
+        root_fd = self.fd("done")
+        folder_fd, prefix = _below(root_fd, before, id_)
+        try:
+            used = durable.move_free(source_fd, source, folder_fd, last, id_)
+            durable.sync_folder(folder_fd)
+            durable.sync_folder(source_fd)
+        finally:
+            stranger.leave(folder_fd, root_fd)
+        return prefix + used
 
     def _put_away(self, one: PutAway, work: _Batch) -> str | None:
         try:
