@@ -11,6 +11,7 @@ an ``answered`` record that bears the file's name; then the file is removed. A r
 was not answered is answered by the next start.
 """
 
+import errno
 import json
 import os
 import stat
@@ -23,6 +24,7 @@ from resumed import durable
 ITEM_VERBS = frozenset({"retry", "hold", "release", "remove", "cancel"})
 WHOLE_VERBS = frozenset({"pause", "unpause", "reload"})
 LIMIT_BYTES = 1 << 16
+_ITS_OWN_FAULT = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO}  # a symlink, a socket
 SUFFIX = ".request"
 
 
@@ -71,13 +73,13 @@ def names(folder_fd: int) -> list[str]:
 
 
 def read(folder_fd: int, name: str) -> Request | Refused | None:
-    """Read one request like any stranger's file; None when it is gone."""
+    """Read one request like any stranger's file; None when it is gone, or not now to be had."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         file = os.open(name, flags, dir_fd=folder_fd)
-    except FileNotFoundError:
-        return None
     except OSError as error:
+        if error.errno not in _ITS_OWN_FAULT:
+            return None
         return Refused(name, -1, f"cannot be opened: {error.strerror}")
     try:
         about = os.fstat(file)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import socket
@@ -111,6 +112,30 @@ def test_no_kind_of_file_is_followed_or_waited_for(tmp_path, folder, kind):
         assert isinstance(request.read(folder, "x.request"), Refused)
         # A folder stays: it is not ours to empty.
         assert request.discard(folder, "x.request") == (kind != "folder")
+
+
+def test_a_request_that_cannot_be_opened_for_our_own_reasons_waits(folder, monkeypatch):
+    name = drop(folder, {"verb": "pause"})
+
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "planted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        assert request.read(folder, name) is None
+    assert request.read(folder, name).verb == "pause"
+
+
+def test_a_request_that_is_closed_to_us_is_refused(folder, monkeypatch):
+    name = drop(folder, {"verb": "pause"})
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "planted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        answer = request.read(folder, name)
+    assert isinstance(answer, Refused)
 
 
 def test_a_fault_in_reading_is_an_answer_too(folder, monkeypatch):
