@@ -153,12 +153,22 @@ def create(progress: base.Progress) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    port = free_port()
-    command = [redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    command += ["--dir", str(tmp_path_factory.mktemp("redis"))]
-    command += ["--appendonly", "yes", "--appendfsync", "always"]
+    command, port = durable_redis(tmp_path_factory.mktemp("redis"))
     with running(command, lambda: socket.create_connection(("127.0.0.1", port), 1).close()):
         yield port
+
+
+@pytest.fixture
+def redis_command(tmp_path: Path) -> tuple[list[str], int]:
+    """Tell how to start a server of the test's own, which keeps its data between two lives."""
+    return durable_redis(tmp_path)
+
+
+def durable_redis(folder: Path) -> tuple[list[str], int]:
+    port = free_port()
+    command = [redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command += ["--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always"]
+    return command, port
 
 
 @pytest.fixture(scope="session")
