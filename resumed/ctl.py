@@ -23,6 +23,8 @@ COMMANDS = {
     "show": "resumed.telling",
     "history": "resumed.telling",
     "export": "resumed.telling",
+    "log": "resumed.telling",
+    "put": "resumed.dropping",
     "retry": "resumed.wishing",
     "hold": "resumed.wishing",
     "release": "resumed.wishing",

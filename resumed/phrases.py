@@ -83,6 +83,8 @@ def _ended_or_asked(fact: Record, of: dict[str, str]) -> str:  # noqa: PLR0911 -
             return "taken up again, its recorded steps forgotten"
         case "retried":
             return "taken up again"
+        case "answered":
+            return f"asked to {of['verb'] or 'do something'}: {escape('; '.join(fact['answer']))}"
         case kind:
             return escape(str(kind)).replace("_", " ")
 

@@ -1,15 +1,18 @@
 """Find the items that a person means, and say of which of them a wish makes sense.
 
-A name means an item by its id, by its own name, or by the name that it is kept as. Several
-items may have one name: then all are meant of which the wish makes sense.
+A name means an item by its id, by its own name, or by the name that it is kept as; where none
+has it, it may be a pattern. Several items may have one name: then all are meant of which the
+wish makes sense.
 """
 
+import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resumed.documents import state_name
 from resumed.entry import Entry
 from resumed.ledger import Ledger
+from resumed.model import Failed, Waiting
 from resumed.text import escape
 
 SENSE = {
@@ -34,7 +37,7 @@ def choose(ledger: Ledger, verb: str, names: Sequence[str]) -> Choice:
     complaints = []
     by_name = _index(ledger)
     for name in names:
-        found = by_name.get(name, [])
+        found = by_name.get(name) or _matching(by_name, name)
         sensible = [entry for entry in found if state_name(entry.state) in SENSE[verb]]
         chosen.update((entry.id, entry) for entry in sensible)
         if not sensible:
@@ -48,6 +51,35 @@ def _index(ledger: Ledger) -> dict[str, list[Entry]]:
         for name in {entry.id, entry.name, entry.kept_as} - {None}:
             index.setdefault(str(name), []).append(entry)
     return index
+
+
+def failed(ledger: Ledger) -> Choice:
+    """Choose all failed items."""
+    return Choice(tuple(e for e in ledger.items.values() if isinstance(e.state, Failed)), ())
+
+
+def narrow(choice: Choice, reason_part: str | None, since: float | None) -> Choice:
+    """Keep what ended badly for a reason that holds *reason_part*, not before *since*."""
+    kept = []
+    for entry in choice.entries:
+        match entry.state:
+            case Failed(_, _, fault, _, at, _) | Waiting(_, _, fault, at, _):
+                told = f"{fault.kind}: {fault.text}".casefold()
+                fits = reason_part is None or reason_part.casefold() in told
+                if fits and (since is None or at >= since):
+                    kept.append(entry)
+            case _:
+                pass
+    return Choice(tuple(kept), choice.complaints)
+
+
+def _matching(index: dict[str, list[Entry]], pattern: str) -> list[Entry]:
+    names = (
+        [name for name in index if fnmatch.fnmatchcase(name, pattern)]
+        if any(each in pattern for each in "*?[")
+        else []
+    )
+    return [entry for name in names for entry in index[name]]
 
 
 def _why_not(verb: str, found: Sequence[Entry]) -> str:

@@ -1,6 +1,7 @@
 """Carry from command to command where the instance is, and print for all of them."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +56,7 @@ json_option = click.option(
 )
 
 
-def show(rows: list[tuple[str, ...]]) -> None:
+def show(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows of columns."""
     for line in listing.columns(rows):
         click.echo(line)

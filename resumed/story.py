@@ -5,6 +5,7 @@ then found in both, and told once, rather than in neither. Lines are picked by t
 must be in them and decoded only then, so that years of history are read at the disk's speed.
 """
 
+import fnmatch
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -117,6 +118,38 @@ def _names(paths: Paths, start: str, kinds: list[bytes]) -> dict[str, str]:
             if record["kind"] == "claimed" and record["id"] in nameless:
                 names[record["id"]] = record["name"]
     return names
+
+
+def everything(paths: Paths) -> Iterator[Record]:
+    """Yield every fact that is kept, oldest first."""
+    yield from facts(paths, [b"{"])
+
+
+class Diary:
+    """Pick the facts that are about some items, as they come by; names are learnt from claims."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        """*patterns* fit names or ids; without one, all facts are picked."""
+        self._patterns = patterns
+        self._names: dict[str, str] = {}
+
+    def pick(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield those of *records* that are about the items."""
+        for record in records:
+            if record["kind"] == "claimed":
+                self._names[record["id"]] = record["name"]
+            if self._fits(record):
+                yield record
+
+    def name_of(self, record: Record) -> str | None:
+        """Name the item that a record is about, None when it is about none, or not known."""
+        return self._names.get(record.get("id", ""))
+
+    def _fits(self, record: Record) -> bool:
+        if not self._patterns:
+            return True
+        names = (self.name_of(record) or "", str(record.get("id", "")))
+        return any(fnmatch.fnmatchcase(name, each) for each in self._patterns for name in names)
 
 
 @dataclass(slots=True)

@@ -17,10 +17,11 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing, suppress
 
 import click
 
-from resumed import listing, story, view, when
+from resumed import history, listing, story, view, when
 from resumed.documents import fact, item, reason
 from resumed.errors import ConfigError
 from resumed.ledger import Ledger
@@ -28,6 +29,9 @@ from resumed.model import Fault, Record, instant
 from resumed.phrases import phrase, printed
 from resumed.site import Site, advise, json_option, pass_site, show_json, warn
 from resumed.text import escape
+from resumed.view import Follower
+
+_PAUSE_SECONDS = 0.1
 
 
 @click.command("show")
@@ -119,6 +123,50 @@ def _ending(record: Record) -> tuple[str, ...]:
     name = "(name no longer kept)" if record["name"] is None else escape(record["name"])
     at = listing.moment(instant(record["at"]))
     return at, listing.pad(record["kind"], len("removed")), record["id"], name, told
+
+
+@click.command("log")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
+@click.option("--since", help='From then on: "yesterday", "2h", "2026-11-22 14:00".')
+@json_option
+@pass_site
+def log_command(
+    site: Site, names: tuple[str, ...], since: str | None, *, follow: bool, as_json: bool
+) -> None:
+    """Tell what happened to items, one line for each fact, and with -f what happens.
+
+    NAME is a name, an id or a pattern; without one all are told.
+    """
+    diary = story.Diary(names)
+    start = when.option(since, time.time())
+    # A follower that begins before the past is read misses nothing in between.
+    with closing(Follower(site.paths.journal)) as follower:
+        ahead = _polled(follower)
+        for record in diary.pick(story.everything(site.paths)):
+            if start is None or instant(record["at"]) >= start:
+                _tell(diary, record, as_json=as_json)
+        seen = {(each["g"], each["n"]) for each in ahead}
+        while follow:
+            time.sleep(_PAUSE_SECONDS)
+            for record in diary.pick(_polled(follower)):
+                if history.is_news(record) and (record["g"], record["n"]) not in seen:
+                    _tell(diary, record, as_json=as_json)
+
+
+def _polled(follower: Follower) -> list[Record]:
+    with suppress(FileNotFoundError):
+        return list(follower.records())
+    return []
+
+
+def _tell(diary: story.Diary, record: Record, *, as_json: bool) -> None:
+    name = diary.name_of(record)
+    if as_json:
+        show_json({**fact(record), "name": name})
+        return
+    at = listing.moment(instant(record["at"]))
+    click.echo(f"{at}  {escape(name or '-')}: {phrase(fact(record))}")
 
 
 @click.command("export")

@@ -10,11 +10,12 @@ not, and then *answer* is empty: what was asked is done by the next start or dra
 the daemon comes round. Exit 0 when all was done or waits, 1 when something was refused.
 """
 
+import time
 from collections.abc import Callable
 
 import click
 
-from resumed import selection, view
+from resumed import documents, selection, view, when
 from resumed.asking import Answer, ask
 from resumed.listing import plural
 from resumed.selection import Choice
@@ -35,20 +36,42 @@ _names = click.argument("names", nargs=-1, metavar="NAME...")
 @_names
 @click.option("--all", "everything", is_flag=True, help="All failed items that are yours.")
 @click.option("--fresh", is_flag=True, help="Forget the recorded steps.")
+@click.option("--reason", metavar="TEXT", help="Only those whose reason holds this text.")
+@click.option("--since", metavar="WHEN", help='Only those that failed since "2h", "yesterday".')
+@click.option("-n", "--dry-run", is_flag=True, help="Only list what would be taken up.")
 @json_option
 @pass_site
-def retry_command(
-    site: Site, names: tuple[str, ...], *, everything: bool, fresh: bool, as_json: bool
+def retry_command(  # noqa: PLR0913 - its options
+    site: Site,
+    names: tuple[str, ...],
+    reason: str | None,
+    since: str | None,
+    *,
+    everything: bool,
+    fresh: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Take failed items up again, where they stopped; waiting ones at once.
 
-    NAME is an item's name, its id, or the name that it is kept as in failed/.
+    NAME is an item's name, its id, the name that it is kept as in failed/, or a pattern.
     """
-    if everything == bool(names):
-        raise click.UsageError("name items, or say --all")
-    if everything:
-        return _tell(site, ask(site.paths, "retry", all=True, fresh=fresh), as_json=as_json)
-    return _wish(site, "retry", names, as_json=as_json, fresh=fresh)
+    chosen_by = reason is not None or since is not None
+    if everything == bool(names) and not (chosen_by and not names):
+        raise click.UsageError("name items, or say --all, --reason or --since")
+    if everything and not (chosen_by or dry_run):
+        return _tell(ask(site.paths, "retry", all=True, fresh=fresh), as_json=as_json)
+    ledger = view.look(site.paths).ledger
+    choice = selection.choose(ledger, "retry", names) if names else selection.failed(ledger)
+    choice = selection.narrow(choice, reason, when.option(since, time.time()))
+    if not dry_run:
+        return _wish(site, "retry", choice, as_json=as_json, fresh=fresh)
+    for entry in choice.entries:
+        if as_json:
+            show_json(documents.item(entry))
+        else:
+            click.echo(f"{entry.id}  {escape(entry.name)}")
+    return _complain(choice)
 
 
 @click.command("hold")
@@ -57,7 +80,7 @@ def retry_command(
 @pass_site
 def hold_command(site: Site, names: tuple[str, ...], *, as_json: bool) -> int:
     """Take items that have not begun, or wait for another attempt, out of the way."""
-    return _wish(site, "hold", names, as_json=as_json)
+    return _wish(site, "hold", _choose(site, "hold", names), as_json=as_json)
 
 
 @click.command("release")
@@ -70,8 +93,8 @@ def release_command(site: Site, names: tuple[str, ...], *, everything: bool, as_
     if everything == bool(names):
         raise click.UsageError("name items, or say --all")
     if everything:
-        return _tell(site, ask(site.paths, "release", all=True), as_json=as_json)
-    return _wish(site, "release", names, as_json=as_json)
+        return _tell(ask(site.paths, "release", all=True), as_json=as_json)
+    return _wish(site, "release", _choose(site, "release", names), as_json=as_json)
 
 
 @click.command("remove")
@@ -92,7 +115,8 @@ def remove_command(site: Site, names: tuple[str, ...], *, yes: bool, as_json: bo
             warn("nothing was removed; where nobody can be asked, say --yes")
             return False
 
-    return _wish(site, "remove", names, as_json=as_json, sure=sure)
+    choice = _choose(site, "remove", names)
+    return _wish(site, "remove", choice, as_json=as_json, sure=sure)
 
 
 def _whole(verb: str, sentence: str) -> click.Command:
@@ -102,7 +126,7 @@ def _whole(verb: str, sentence: str) -> click.Command:
     @json_option
     @pass_site
     def command(site: Site, *, as_json: bool) -> int:
-        return _tell(site, ask(site.paths, verb), as_json=as_json)
+        return _tell(ask(site.paths, verb), as_json=as_json)
 
     return command
 
@@ -112,31 +136,42 @@ unpause_command = _whole("unpause", "Take files from the inbox again.")
 reload_command = _whole("reload", "Read the configuration again, between two items.")
 
 
+def _choose(site: Site, verb: str, names: tuple[str, ...]) -> Choice:
+    if not names:
+        raise click.UsageError("name at least one item")
+    return selection.choose(view.look(site.paths).ledger, verb, names)
+
+
 def _wish(
     site: Site,
     verb: str,
-    names: tuple[str, ...],
+    choice: Choice,
     *,
     as_json: bool,
     sure: Callable[[Choice], bool] = lambda _: True,
     **options: bool,
 ) -> int:
-    """Ask for *verb* on the items that *names* mean."""
-    if not names:
-        raise click.UsageError("name at least one item")
-    choice = selection.choose(view.look(site.paths).ledger, verb, names)
-    for complaint in choice.complaints:
-        warn(complaint)
-    if not choice.entries or not sure(choice):
+    """Ask for *verb* on the items of *choice*; return the exit status."""
+    refused = _complain(choice)
+    if not choice.entries:
+        if not refused:
+            warn("no item fits; nothing was asked")
+        return 1
+    if not sure(choice):
         return 1
     ids = [entry.id for entry in choice.entries]
-    status = _tell(site, ask(site.paths, verb, ids, **options), as_json=as_json)
-    return 1 if choice.complaints else status
+    status = _tell(ask(site.paths, verb, ids, **options), as_json=as_json)
+    return refused or status
 
 
-def _tell(site: Site, answers: list[Answer], *, as_json: bool) -> int:
+def _complain(choice: Choice) -> int:
+    for complaint in choice.complaints:
+        warn(complaint)
+    return 1 if choice.complaints else 0
+
+
+def _tell(answers: list[Answer], *, as_json: bool) -> int:
     """Print the answers; return the exit status."""
-    del site
     for answer in answers:
         if as_json:
             show_json(answer.document())

@@ -1,5 +1,6 @@
 """Ask the program about journals that a recorder wrote, with no daemon there to help."""
 
+import csv
 import itertools
 import json
 import os
@@ -226,6 +227,182 @@ def test_failures_tell_when_where_and_why(say):
     assert row.endswith("ValueError: no \\x1b[31mgood")
     assert "\x1b" not in row
     assert (told["step"], told["error"]["kind"]) == ("watermark", "builtins.ValueError")
+
+
+@pytest.fixture
+def many_failures(past):
+    reasons = ["no page 1", "no page 22", "key 'a' is missing"]
+    for number, reason in enumerate(reasons):
+        item_id = id_at(number, number + 1)
+        past.claim(item_id, f"=f{number}.txt", inode=number)
+        error = {"kind": "builtins.ValueError", "text": reason}
+        particulars = {"attempt": 1, "step": "read" if number else None, "error": error}
+        past.record("failed", id=item_id, output="", **particulars)
+        past.record("put_away", id=item_id, **{"as": f"=f{number}.txt"})
+    past.commit()
+    return [id_at(number, number + 1) for number in range(3)]
+
+
+@pytest.mark.usefixtures("many_failures")
+def test_failures_that_differ_only_in_numbers_are_one_reason(say):
+    told = say("failures", "--by", "reason", "--json").documents
+
+    assert [(each["count"], each["group"]) for each in told] == [
+        (2, "ValueError: no page …"),
+        (1, "ValueError: key … is missing"),
+    ]
+    assert told[0]["names"] == ["=f0.txt", "=f1.txt"]
+    assert say("failures", "--by", "reason").out.splitlines()[0].endswith("=f0.txt, ...")
+
+
+@pytest.mark.usefixtures("many_failures")
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ('handler = "handler:process"', {"handler:process": 1, "read": 2}),
+        ('[[steps]]\nname = "read"\ncommand = ["cat", "{path}"]', {"-": 1, "cat {path}": 2}),
+        ("wrong = true", {"-": 1, "read": 2}),
+    ],
+)
+def test_failures_can_be_counted_by_handler_and_step(say, home, text, groups):
+    home.configure(text)
+
+    told = say("failures", "--by", "handler", "--json").documents
+    assert {each["group"]: each["count"] for each in told} == groups
+    told = say("failures", "--by", "step", "--json").documents
+    assert {each["group"]: each["count"] for each in told} == {"-": 1, "read": 2}
+
+
+@pytest.mark.usefixtures("many_failures")
+def test_failures_as_csv_calculate_nothing_in_a_spreadsheet(say):
+    rows = list(csv.reader(say("failures", "--csv").out.splitlines()))
+
+    assert rows[0][:2] == ["id", "name"]
+    assert [row[1] for row in rows[1:]] == ["'=f0.txt", "'=f1.txt", "'=f2.txt"]
+    assert say("failures", "--csv", "--json").status == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "numbers"),
+    [
+        (("=f[01]*",), [0, 1]),
+        (("--reason", "PAGE"), [0, 1]),
+        (("--reason", "page 1"), [0]),
+        (("*", "--reason", "missing"), [2]),
+        (("--all", "--since", "2025-11-22T12:00:04Z"), [1, 2]),
+        (("--all",), [0, 1, 2]),
+    ],
+)
+def test_a_dry_run_lists_what_a_retry_would_take_up(say, home, many_failures, line, numbers):
+    said = say("retry", *line, "--dry-run", "--json")
+
+    assert [each["id"] for each in said.documents] == [many_failures[each] for each in numbers]
+    assert len(say("retry", *line, "-n").out.splitlines()) == len(numbers)
+    assert not list((home.state / "requests").iterdir())
+
+
+def test_a_retry_by_reason_asks_for_just_these(say, home, many_failures):
+    assert say("retry", "--reason", "missing").status == 0
+
+    [wish] = (home.state / "requests").iterdir()
+    assert json.loads(wish.read_text())["ids"] == many_failures[2:]
+
+
+@pytest.mark.usefixtures("many_failures")
+def test_a_retry_that_fits_nothing_asks_nothing(say, home):
+    said = say("retry", "--reason", "no such reason")
+
+    assert said.status == 1
+    assert "no item fits" in said.err
+    assert not list((home.state / "requests").iterdir())
+
+
+def test_a_held_item_has_no_reason_to_be_retried_for(say, past):
+    past.claim(A, "a.txt")
+    past.record("held", id=A, why="asked for")
+    past.commit()
+
+    assert "must be failed or waiting" in say("retry", "a*", "--reason", "x").err
+
+
+# put
+
+
+def test_put_copies_whole_files_under_their_names(say, home, tmp_path):
+    (tmp_path / "a.txt").write_text("abc")
+    (tmp_path / "b.txt").write_text("defg")
+
+    said = say("put", str(tmp_path / "a.txt"), str(tmp_path / "b.txt"), "--json")
+
+    assert [(each["name"], each["bytes"]) for each in said.documents] == [
+        ("a.txt", 3),
+        ("b.txt", 4),
+    ]
+    assert (home.inbox / "b.txt").read_text() == "defg"
+    assert home.names("inbox") == ["a.txt", "b.txt"]
+
+
+def test_put_overwrites_nothing(say, home, tmp_path):
+    (tmp_path / "a.txt").write_text("new")
+    (home.inbox / "a.txt").write_text("old")
+
+    said = say("put", str(tmp_path / "a.txt"))
+
+    assert said.status == 1
+    assert "say --as NAME" in said.err
+    assert (home.inbox / "a.txt").read_text() == "old"
+    assert say("put", str(tmp_path / "a.txt"), "--as", "b.txt").out == "b.txt: 3 B\n"
+    assert home.names("inbox") == ["a.txt", "b.txt"]
+
+
+def test_put_makes_the_marker_after_the_file(say, home, tmp_path):
+    home.configure('handler = "handler:process"\nmarker = "{name}.ok"\n')
+    (tmp_path / "a.txt").write_text("abc")
+
+    assert say("put", str(tmp_path / "a.txt")).status == 0
+
+    assert home.names("inbox") == ["a.txt", "a.txt.ok"]
+
+
+@pytest.mark.parametrize("name", ["missing", "folder", "a.part"])
+def test_put_refuses_what_would_not_be_taken_and_leaves_nothing(say, home, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.part").touch()
+
+    said = say("put", str(tmp_path / name))
+
+    assert said.status == 1
+    assert name in said.err
+    assert os.listdir(home.inbox) == []
+
+
+def test_put_with_one_name_for_two_files_cannot_be_followed(say, home):
+    assert say("put", "a", "b", "--as", "c").status == 2
+    home.inbox.rmdir()
+    assert say("put", "a").status == 1
+
+
+# log
+
+
+@pytest.mark.usefixtures("of_all_kinds")
+def test_log_tells_each_fact_of_the_items_that_fit(say):
+    assert [line.split("  ")[1] for line in say("log", "a*").out.splitlines()] == [
+        "a.txt: claimed, 3 B",
+        "a.txt: attempt 1 started",
+        'a.txt: step search done: {"hits":3}',
+        'a.txt: done at attempt 1 in 250ms: {"ok":true}',
+        "a.txt: put away as a.txt",
+    ]
+    assert {each["name"] for each in say("log", B, "--json").documents} == {"b\x1b]0;b.txt"}
+    assert say("log", "--since", "today").out == ""
+
+
+def test_log_tells_what_was_asked(say, past):
+    past.record("answered", request="r", verb="retry", ok=True, answer=["a.txt: taken\x1b up"])
+    past.commit()
+
+    assert say("log").out.endswith("-: asked to retry: a.txt: taken\\x1b up\n")
 
 
 # show, history, export

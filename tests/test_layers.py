@@ -34,7 +34,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (4, "control glance parts resume story"),
     (4, "salvage"),
     (5, "asking beginning commandline engine phrases picture site standing"),
-    (5, "check daemon failing looking mending telling why wishing"),
+    (5, "check daemon dropping failing looking mending telling why wishing"),
     (5, "drain wondering"),
     (5, "cli ctl"),
 )
@@ -47,6 +47,7 @@ COMMAND_LINE = {
     "cli",
     "commandline",
     "ctl",
+    "dropping",
     "failing",
     "looking",
     "mending",

@@ -171,6 +171,25 @@ def test_followed_lines_come_as_they_are_written(home, wait_until):
     assert home.journal.read_bytes().startswith(out.read_bytes())
 
 
+@pytest.mark.usefixtures("running")
+def test_a_followed_log_tells_of_items_as_they_go(home, ctl, wait_until):
+    program = [sys.executable, "-u", "-m", "resumed.ctl", "--home", str(home.path)]
+    out = home.path / "followed"
+    with out.open("wb") as file:
+        follower = subprocess.Popen([*program, "log", "-f", "a*"], stdout=file)
+    try:
+        (home.path / "a.txt").write_text("text")
+        ctl("put", str(home.path / "a.txt"))
+        (home.inbox / "b.txt").write_text("text")
+        wait_until(lambda: "a.txt: put away as a.txt" in out.read_text())
+    finally:
+        follower.send_signal(signal.SIGINT)
+        follower.wait(10)
+    lines = out.read_text().splitlines()
+    assert len(lines) == len(set(lines))
+    assert all("a.txt: " in line for line in lines)
+
+
 def test_looking_while_the_journal_grows_and_is_rewritten_never_fails(
     home, running, ctl, wait_until
 ):
