@@ -6,14 +6,13 @@
 
 import os
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from resumed.model import Identity
 from resumed.stranger import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """Remember how a file looked, and since when (monotonic) it has looked so.
 
     The signature is inode, size, mtime and ctime, and empty while there was a writer.
@@ -32,8 +31,7 @@ class Sighting:
         return self if signature == self.signature else Sighting(signature, now)
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """A file that was found complete and is still open; `Spool.claim` closes *fd*.
 
     *fd* is None for a file that we may not read: it can be moved all the same. *marker* is

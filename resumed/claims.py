@@ -1,8 +1,9 @@
 """Take ready files out of the inbox, under the ids that their records will bear.
 
 How many are claimed ahead of the workers follows the demand: twice as many as before when
-the workers ran dry, half as many when claims lay unused for a second. So slow items leave
-the inbox when their turn is near, and quick ones share one sync by the hundreds.
+half of them were used in a quarter of a second, half as many when claims lay unused for a
+second. So slow items leave the inbox when their turn is near, and quick ones share one sync
+by the hundreds.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from resumed.recorder import Recorder
 from resumed.spool import Spool
 
 MOST_AHEAD = 256
+QUICK_SECONDS = 0.25
 UNUSED_SECONDS = 1.0
 
 
@@ -42,8 +44,6 @@ class Claims:
 
     def room(self, ready: int, now: float) -> int:
         """Say how many files may be claimed, when *ready* items wait for a worker."""
-        if ready == 0 and self._full_since is not None:
-            self._ahead = min(self._ahead * 2, MOST_AHEAD)
         if ready >= self._ahead // 2:
             if self._full_since is not None and now - self._full_since > UNUSED_SECONDS:
                 self._ahead = max(self._ahead // 2, self._least)
@@ -59,6 +59,9 @@ class Claims:
         The records are made, in the order of the batch. A file that failed before keeps its
         id and its recorded steps. Returns the entries, with a fault when nobody may read it.
         """
+        quick = self._full_since is not None and now - self._full_since < QUICK_SECONDS
+        if quick and 2 * len(batch) > self._ahead:
+            self._ahead = min(self._ahead * 2, MOST_AHEAD)
         self._full_since = now
         files = [each.ready if isinstance(each, Refused) else each for each in batch]
         faults = {each.ready.name: each.fault for each in batch if isinstance(each, Refused)}

@@ -26,8 +26,8 @@ from resumed.space import Intermission
 from resumed.spool import Spool
 from resumed.upkeep import Upkeep
 
-PUT_AWAY_BATCH = 64
-PUT_AWAY_SECONDS = 0.02
+PUT_AWAY_BATCH = 128
+PUT_AWAY_SECONDS = 0.05
 
 
 class Engine:
@@ -151,12 +151,15 @@ class Engine:
         now = self._clocks.monotonic()
         self._hear(self.pool.tick(now))
         self.alert.hooks.turn(now)
-        if not (self.draining or self.space.look(now) or self.paused) and self.claiming:
-            self._claim(now)
+        pausing = self.draining or self.space.look(now) or self.paused
         synced = self.recorder.commit()
+        # What was claimed before goes out first: the workers go on while files are moved.
+        self._give_out()
+        if self.claiming and not pausing:
+            self._claim(now)
+        synced |= self.recorder.commit()
         self._put_away(now, synced=synced)
-        if not (self.draining or self.space.on):
-            self.runner.give_out()
+        self._give_out()
         self.runner.tick(now)
         self.recorder.commit()
         self.upkeep.turn(now, synced=synced)
@@ -237,6 +240,10 @@ class Engine:
         self.spool.marker_of = parts.rules(config).marker_of
         self.spool.sync_input = config.sync_input
         self.intake.use(parts.gate(config, self.spool, self._clocks), recursive=config.recursive)
+
+    def _give_out(self) -> None:
+        if not (self.draining or self.space.on):
+            self.runner.give_out()
 
     def _claim(self, now: float) -> None:
         room = self.claims.room(self.schedule.ready, now)

@@ -12,9 +12,8 @@ import os
 import re
 from collections.abc import Container
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from resumed import durable, stranger
 from resumed.arrival import identity_of
@@ -31,8 +30,7 @@ WORK_SUFFIX = ".work"
 _ID = re.compile(r"[0-9a-f]{11}-[0-9a-f]{10}")
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A file that is ours now, at ``active/ID/NAME``, and durably so."""
 
     id: str

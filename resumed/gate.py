@@ -118,10 +118,12 @@ class Gate:
 
     def sight(self, name: str) -> Sighting | Ignored | Foreign | Vanished:
         """Look at a name for the first time, without opening anything."""
-        *folders, last = name.split("/")
-        for folder in folders:
-            if self._rules.temporary(folder):
-                return Ignored(name, f"folder {folder}")
+        last = name
+        if "/" in name:
+            *folders, last = name.split("/")
+            for folder in folders:
+                if self._rules.temporary(folder):
+                    return Ignored(name, f"folder {folder}")
         rule = None if last.endswith(SIDECAR_SUFFIX) else self._rules.ignored_by(name)
         if rule is not None:
             if self._rules.temporary(last):

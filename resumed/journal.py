@@ -76,12 +76,12 @@ def seal(number: int, synced: int, generation: str, fact: Fact) -> bytes:
     Raises:
         ValueError: The line would be longer than a reader accepts.
     """
-    particulars = to_json(fact.particulars)[1:-1]
-    comma = "," if particulars else ""
-    head = f'{{"n":{number},"s":{synced},"g":"{generation}","at":"{timestamp(fact.at)}"'
-    body = f'{head},"kind":"{fact.kind}"{comma}{particulars}'.encode("ascii")
+    kind, at, particulars = fact
+    told = "," + to_json(particulars)[1:-1] if particulars else ""
+    head = f'{{"n":{number},"s":{synced},"g":"{generation}","at":"{timestamp(at)}"'
+    body = f'{head},"kind":"{kind}"{told}'.encode("ascii")
     if len(body) > LINE_LIMIT_BYTES - 32:
-        raise ValueError(f"a {fact.kind} record of {len(body)} bytes is too long")
+        raise ValueError(f"a {kind} record of {len(body)} bytes is too long")
     return b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body))
 
 
@@ -243,10 +243,11 @@ class Journal:
 
     def append(self, kind: str, at: float, particulars: Record) -> int:
         """Remember a record and return its number. Nothing is in the file yet."""
-        line = seal(self.last + 1, self.synced, self.generation, Fact(kind, at, particulars))
-        self._waiting.append(line)
-        self.last += 1
-        return self.last
+        number = self.last + 1
+        fact = Fact(kind, at, particulars)
+        self._waiting.append(seal(number, self.synced, self.generation, fact))
+        self.last = number
+        return number
 
     def write(self) -> None:
         """Put the remembered records into the file; a crash of ours cannot lose them now.
@@ -256,6 +257,8 @@ class Journal:
         """
         if self._failure:
             raise self._failure
+        if not self._waiting:
+            return
         group = b"".join(self._waiting)
         try:
             durable.write_all(self._file, group)

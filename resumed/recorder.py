@@ -13,6 +13,7 @@ from pathlib import Path
 from resumed import compaction, durable
 from resumed.errors import JournalCorruptError
 from resumed.journal import Journal
+from resumed.model import Record
 from resumed.settings import Paths
 
 
@@ -77,11 +78,14 @@ class Recorder:
 
     def record(self, kind: str, /, **particulars: object) -> None:
         """State a fact that somebody will be told: the next `commit` syncs it."""
-        self.record_lazily(kind, **particulars)
+        self._record(kind, particulars)
         self._urgent = True
 
     def record_lazily(self, kind: str, /, **particulars: object) -> None:
         """State a fact that only has to be in the file after the next `commit`."""
+        self._record(kind, particulars)
+
+    def _record(self, kind: str, particulars: Record) -> None:
         at = self.now()
         # The ledger first: what it cannot take in must not get into the file.
         self.ledger.apply({**particulars, "kind": kind, "at": at})

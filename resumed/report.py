@@ -5,7 +5,7 @@
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from resumed.model import JSON, Record
 from resumed.verdict import Broken, Exited, Raised, Returned, Stopped
@@ -42,8 +42,7 @@ class LoadFailed:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
+class Began(NamedTuple):
     """An attempt was begun."""
 
     worker: int
@@ -71,8 +70,7 @@ class Progressed:
     total: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """An attempt ended by its own doing, or could not begin.
 
     *output* is the tail of what it printed. *scratch* tells that its scratch folder is there

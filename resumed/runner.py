@@ -105,6 +105,7 @@ class Runner:
         self.ahead = ahead
         self._seconds = AHEAD_SECONDS
         self._unbegun: dict[int, int] = {}
+        self._untold: list[tuple[str, Fact]] = []
         self._began_at: dict[int, float] = {}
         self._listeners: dict[type, Callable[..., None]] = {
             Began: self._began,
@@ -183,7 +184,9 @@ class Runner:
                 self.take_in(entry)
             case _:
                 self._schedule.give_back([entry.id])
-        self._recorder.then(partial(self._log, entry.name, fact))
+        if not self._untold:
+            self._recorder.then(self._log)
+        self._untold.append((entry.name, fact))
 
     def record_crashes(self) -> None:
         """At a start: charge the attempts that the last program took down with it."""
@@ -285,5 +288,7 @@ class Runner:
         )
         self.apply(fact)
 
-    def _log(self, name: str, fact: Fact) -> None:
-        self._tell(fact.kind, **{**fact.particulars, "name": name})
+    def _log(self) -> None:
+        untold, self._untold = self._untold, []
+        for name, fact in untold:
+            self._tell(fact.kind, **{**fact.particulars, "name": name})

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from resumed import durable, stranger
 from resumed.arrival import Ready, identity_of
@@ -38,8 +38,7 @@ class Refused:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PutAway:
+class PutAway(NamedTuple):
     """Say where an item's file goes; None: it is deleted."""
 
     id: str

@@ -97,6 +97,8 @@ def leave(fd: int, root_fd: int) -> None:
 
 def at(root_fd: int, name: str, call: Callable[[int, str], Found]) -> Found:
     """Call with the folder that *name* lies in, open, and the last component."""
+    if "/" not in name:
+        return call(root_fd, name)
     folder_fd, last = enter(root_fd, name)
     try:
         return call(folder_fd, last)
@@ -121,7 +123,7 @@ def open_file(folder_fd: int, name: str) -> int:
 
 def kind_of(mode: int) -> Kind | None:
     """Name what is not a regular file, by its ``st_mode``."""
-    return _KINDS.get(stat.S_IFMT(mode))
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode))
 
 
 def has_writer(fd: int) -> bool | None:

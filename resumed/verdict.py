@@ -99,14 +99,13 @@ def judge(  # noqa: PLR0913 - everything that the decision depends on, and nothi
     handler printed.
     """
     about: Record = {"id": entry.id, "attempt": entry.attempts}
+    if isinstance(end, Returned) and (identity is None or identity == entry.identity):
+        return Fact("done", at, {**about, "result": end.result, "seconds": round(end.seconds, 6)})
     broken = surroundings(end, policy)
     if broken is not None or isinstance(end, Stopped):
         return Fact("interrupted", at, {**about, "why": broken} if broken else about)
     if identity is not None and identity != entry.identity:
         return _changed(entry, identity, output, at)
-    if isinstance(end, Returned):
-        told = {"result": end.result, "seconds": round(end.seconds, 6)}
-        return Fact("done", at, {**about, **told})
     fault, transient = _weigh(end, policy)
     delay = policy.after(entry.failures + 1) if transient and identity is not None else None
     step = getattr(end, "step", None)
