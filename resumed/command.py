@@ -13,6 +13,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from resumed.policy import Interrupted
 
@@ -45,11 +46,11 @@ def run(
     argv: list[str],
     environ: Mapping[str, str],
     *,
-    feed: bytes,
+    feed: bytes | Path,
     keep_bytes: int,
     starting: AbstractContextManager[object],
 ) -> Ended:
-    """Run *argv* to its end, with *feed* as its standard input.
+    """Run *argv* to its end, with *feed*, or the file of that name, as its standard input.
 
     *starting* is entered while a process is made, so that whoever holds it knows that none is.
 
@@ -77,7 +78,7 @@ def run(
     return Ended(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), output, cut)
 
 
-def _spawn(argv: list[str], environ: Mapping[str, str], writer: int, feed: bytes) -> int:
+def _spawn(argv: list[str], environ: Mapping[str, str], writer: int, feed: bytes | Path) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, writer, 1)]
     stdin = _filled(feed) if feed else -1
     if feed:
@@ -101,8 +102,10 @@ def _spawn(argv: list[str], environ: Mapping[str, str], writer: int, feed: bytes
             os.close(stdin)
 
 
-def _filled(feed: bytes) -> int:
-    """Return a file in memory: unlike a pipe it needs nobody to write while it is read."""
+def _filled(feed: bytes | Path) -> int:
+    """Return a file, in memory: unlike a pipe it needs nobody to write while it is read."""
+    if isinstance(feed, Path):
+        return os.open(feed, os.O_RDONLY | os.O_CLOEXEC)
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
     rest = memoryview(feed)
     while rest:

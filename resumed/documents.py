@@ -10,11 +10,12 @@ An item::
      "claimed_at": "2026-11-22T12:00:00.000Z", "size": 1234, "owner": 1000,
      "attempts": 2, "failures": 2, "crashes": 0, "steps": ["search"], "kept_as": null, ...}
 
-*state* is one of pending, running, waiting, held, failed, done, removed. It adds
+*state* is one of pending, running, waiting, open, held, failed, done, removed. It adds
 
     running   attempt, started_at; step and worker when a worker told them;
               progress ([done, total]) when the handler tells it
     waiting   attempt, step, error, failed_at, due_at
+    open      opened_at; a job, some of whose parts are still to do
     held      why, held_at
     failed    attempt, step, error, output, failed_at
     done      result, done_at
@@ -34,6 +35,7 @@ from resumed.model import (
     Fault,
     Gone,
     Held,
+    Open,
     Pending,
     Record,
     Removed,
@@ -44,7 +46,7 @@ from resumed.model import (
 )
 from resumed.text import escape, shorten
 
-STATES = ("running", "pending", "waiting", "held", "failed", "done", "removed")
+STATES = ("running", "open", "pending", "waiting", "held", "failed", "done", "removed")
 _REASON_LIMIT = 100
 _ENVELOPE = frozenset({"n", "s", "g", "crc", "retold"})
 
@@ -103,6 +105,8 @@ def _of_state(state: State) -> Record:  # noqa: PLR0911 - one for each state
         case Waiting(attempt, step, fault, at, delay):
             times = {"failed_at": timestamp(at), "due_at": timestamp(at + delay)}
             return {"attempt": attempt, "step": step, "error": _error(fault), **times}
+        case Open(at):
+            return {"opened_at": timestamp(at)}
         case Held(why, at, _):
             return {"why": why, "held_at": timestamp(at)}
         case Failed(attempt, step, fault, output, at, _):

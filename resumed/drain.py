@@ -47,14 +47,12 @@ class Drain:
         engine = daemon.engine
         if not engine.quiet() or engine.schedule.ready:
             return False
-        if engine.foreman.working and not engine.space.on:
-            return False
         if engine.space.on or engine.paused:
             return True
-        if self.wait and (engine.schedule.waiting or engine.foreman.waiting):
+        waiting = engine.schedule.waiting or engine.foreman.waiting
+        if engine.foreman.working or (self.wait and waiting):
             return False
         if self.retry_failures:
             return True
-        if engine.intake.scanning:
-            return False
-        return all(each.times >= LOOKS for each in engine.intake.not_ready())
+        looked = all(each.times >= LOOKS for each in engine.intake.not_ready())
+        return looked and not engine.intake.scanning

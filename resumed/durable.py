@@ -237,6 +237,21 @@ def lock(fd: int) -> None:
         raise StorageError(path_of(fd), error) from error
 
 
+def share(fd: int) -> bool:
+    """Take a shared lock on an open folder; False when it is somebody's alone, or removed.
+
+    Raises:
+        LockedError: Somebody has it for himself.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LockedError(path_of(fd)) from error
+    except OSError as error:
+        raise StorageError(path_of(fd), error) from error
+    return os.fstat(fd).st_nlink > 0
+
+
 def open_folder(path: str | os.PathLike[str], dir_fd: int | None = None) -> int:
     """Open a real folder; a symlink in its place raises `NotADirectoryError`."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)

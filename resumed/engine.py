@@ -13,6 +13,7 @@ from resumed import durable, parts
 from resumed.alert import Alert
 from resumed.control import Control, Whole
 from resumed.entry import Entry
+from resumed.foreman import Foreman
 from resumed.launch import Launch
 from resumed.parts import Clocks
 from resumed.pool import READ, WRITE, Pool
@@ -89,6 +90,19 @@ class Engine:
             sound=self.space.sound,
             ahead=config.ahead,
         )
+        self.foreman = Foreman(
+            config,
+            recorder=self.recorder,
+            schedule=self.schedule,
+            spool=self.spool,
+            runner=self.runner,
+            clock=clocks.monotonic,
+            tell=tell,
+            acknowledge=self.pool.acknowledge,
+            generation=f"{clocks.bits(32):08x}",
+            ctl=parts.ctl(config),
+        )
+        self.runner.jobs = self.foreman
         self.intake = parts.intake(config, self.spool, clocks, tell)
         self.claims = parts.claims(config, self.spool, self.recorder, clocks, self.reconciler)
 
@@ -113,6 +127,7 @@ class Engine:
             self.recorder, self.spool, self.runner, self.reconciler, marker_of, self._clocks.mint
         )
         resumption.run(config.paths.state / "marks")
+        self.foreman.sweep()
 
     def drain(self) -> None:
         """Claim and begin nothing more; what runs goes on to its end."""
@@ -153,11 +168,15 @@ class Engine:
         self.alert.hooks.turn(now)
         pausing = self.draining or self.space.look(now) or self.paused
         synced = self.recorder.commit()
+        self.foreman.commit()
         # What was claimed before goes out first: the workers go on while files are moved.
         self._give_out()
         if self.claiming and not pausing:
             self._claim(now)
+        if not self.draining:
+            self.foreman.work(now)
         synced |= self.recorder.commit()
+        self.foreman.commit()
         self._put_away(now, synced=synced)
         self._give_out()
         self.runner.tick(now)
@@ -174,14 +193,19 @@ class Engine:
         times = [self.alert.hooks.due(), self.pool.due(), self.runner.due()]
         times += [self._put_away_at, self.upkeep.due]
         if not self.draining:
-            times += [self.schedule.next_due(now), self.space.due()]
+            times += [self.schedule.next_due(now), self.space.due(), self.foreman.due(now)]
             if (
                 self.claiming
                 and not (self.paused or self.space.on)
-                and self.claims.room(self.schedule.ready, now)
+                and self.claims.room(self._ready, now)
             ):
                 times.append(self.intake.next_due(now))
         return min((each for each in times if each is not None), default=None)
+
+    @property
+    def _ready(self) -> int:
+        """Count what was claimed and waits for a worker, or to be opened."""
+        return self.schedule.ready + self.foreman.queued
 
     def rescan(self) -> None:
         """Look at the whole inbox again, and whether what we keep is still where we put it."""
@@ -196,6 +220,7 @@ class Engine:
         """End the workers, record what that interrupts, and let go of everything."""
         self._hear(self.pool.close())
         self.recorder.commit()
+        self.foreman.close()
         self._put_away(self._clocks.monotonic(), synced=True)
         self.recorder.close()
         self._stack.close()
@@ -203,6 +228,7 @@ class Engine:
     def abandon(self) -> None:
         """Let go of everything without another word to the disk, which has refused one."""
         self.pool.close()
+        self.foreman.abandon()
         self._stack.close()
 
     def _hear(self, reports: list[Report]) -> None:
@@ -234,6 +260,7 @@ class Engine:
         self.config = config
         self.runner.limits = parts.limits(config)
         self.runner.ahead = config.ahead
+        self.foreman.use(config)
         self.reconciler.delete_done = config.on_done == "delete"
         self.space.use(config)
         self.alert.config = config
@@ -246,7 +273,7 @@ class Engine:
             self.runner.give_out()
 
     def _claim(self, now: float) -> None:
-        room = self.claims.room(self.schedule.ready, now)
+        room = self.claims.room(self._ready, now)
         batch = self.intake.turn(now, room) if room else []
         if not batch:
             return

@@ -12,6 +12,7 @@ from resumed.model import (
     Gone,
     Held,
     Identity,
+    Open,
     Pending,
     Record,
     Removed,
@@ -28,6 +29,7 @@ class Entry:
     *failures* counts towards the retry policy, *crashes* in a row towards `max_crashes`,
     *changes* how often the file was changed under its handler. *kept_as* is the name in
     ``failed/`` or ``hold/`` while the file is there, or still has to be fetched from there.
+    *job* says that it is a job, with a journal of its own.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Entry:
     changes: int = 0
     steps: dict[str, JSON] = field(default_factory=dict)
     kept_as: str | None = None
+    job: bool = False
 
     @property
     def suspect(self) -> bool:
@@ -64,6 +67,8 @@ def retell(entry: Entry) -> Iterator[Fact]:
         "changes": entry.changes,
         "kept_as": entry.kept_as,
     }
+    if entry.job:
+        about["job"] = True
     yield Fact("claimed", entry.claimed_at, about)
     for step, result in entry.steps.items():
         yield Fact("stepped", entry.claimed_at, {"id": entry.id, "step": step, "result": result})
@@ -81,6 +86,8 @@ def _retell_state(entry: Entry) -> Iterator[Fact]:
         case Waiting(attempt, step, fault, at, delay):
             told = {"attempt": attempt, "step": step, "error": _error(fault), "delay": delay}
             yield Fact("waiting", at, {**base, **told})
+        case Open(at):
+            yield Fact("job_opened", at, base)
         case Held(reason, at, _):
             yield Fact("held", at, {**base, "why": reason})
         case Done(result, at):

@@ -45,6 +45,13 @@ EVENTS: dict[str, Event] = {
     # about the whole; the journal has a record of the same name
     "job_opened": Event(INFO, "{name}: job opened"),
     "job_ended": Event(INFO, "{name}: job ended"),
+    "part_waiting": Event(WARNING, "{name}: attempt {attempt} failed, next in {delay}: {error}"),
+    "part_failed": Event(ERROR, "{name}: failed for good: {error}"),
+    "reduce_claimed": Event(INFO, "{name}: all parts ended, reduce attempt {attempt} begins"),
+    "reduce_waiting": Event(
+        WARNING, "{name}: reduce attempt {attempt} failed, next in {delay}: {error}"
+    ),
+    "reduce_failed": Event(ERROR, "{name}: the reduce failed for good: {error}"),
     "answered": Event(INFO, "request {request}: {answer}"),
     "paused": Event(WARNING, "intake paused by request"),
     "unpaused": Event(INFO, "intake continues by request"),

@@ -79,7 +79,8 @@ class Item:
 
     *id* is ours and never reused; *name* is the file's name, *path* where it is now. *key* is
     the same through every retry and resume. *attempt* counts from 1. A part of a job has its
-    record in *part* and the job's id in *job*; both are None for a file of its own.
+    record in *part*, its id in *part_id* and the job's in *job*; for a file of its own these
+    are None.
     """
 
     def __init__(self, assignment: Assignment, scratch: Scratch, out: Path, teller: Teller) -> None:
@@ -89,6 +90,7 @@ class Item:
         self.key = assignment.key
         self.attempt = assignment.attempt
         self.part = assignment.part
+        self.part_id = assignment.part_id
         self.job = assignment.job
         self.log = Log()
         self._recorded = assignment.steps

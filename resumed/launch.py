@@ -50,6 +50,7 @@ class Launch:
     marks: Path
     timeout_seconds: float | None = None
     recycle: int = 1000
+    reduce: PythonHandler | Command | None = None
 
     @classmethod
     def of(cls, config: Config) -> "Launch":
@@ -61,6 +62,7 @@ class Launch:
             marks=config.paths.state / "marks",
             timeout_seconds=config.timeout_seconds,
             recycle=config.recycle,
+            reduce=config.job.reduce if config.job else None,
         )
 
     def frame(self) -> Record:
@@ -72,6 +74,7 @@ class Launch:
             "folder": str(self.folder),
             "out": str(self.out),
             "steps": [_program(step.run, step.name if several else None) for step in steps],
+            "reduce": _program(self.reduce, None) if self.reduce else None,
         }
 
 

@@ -21,6 +21,8 @@ The kinds and their particulars (*id* is in each that is about an item)::
     retried      id, fresh: true when recorded steps are forgotten
     held         id, why        released  id        removed  id
     versioned    id of nothing: version; recorded steps of another version are forgotten
+    job_opened   id: its parts run now, and have a journal of their own
+    job_ended    id, parts, done, failed; before the item's done
     answered     request, verb, ok, answer
     paused, unpaused   by       reloaded  {}         synced  {}
 """
@@ -35,6 +37,7 @@ from resumed.model import (
     Fault,
     Held,
     Identity,
+    Open,
     Pending,
     Record,
     Removed,
@@ -76,6 +79,8 @@ class Ledger:
             "released": self._released,
             "removed": self._removed,
             "opened": self._opened,
+            "job_opened": self._job_opened,
+            "job_ended": self._nothing,
             "versioned": self._versioned,
             "answered": self._answered,
             "paused": self._pause,
@@ -131,7 +136,7 @@ class Ledger:
             at = _at(r)
             entry = Entry(item_id, str(r["name"]), identity, r["owner"], at)
             self.items[item_id] = entry
-            for name in ("attempts", "failures", "crashes", "changes", "kept_as"):
+            for name in ("attempts", "failures", "crashes", "changes", "kept_as", "job"):
                 if name in r:
                     setattr(entry, name, r[name])
             return
@@ -232,6 +237,11 @@ class Ledger:
         self._forget_kept(self._entry(r))
         self._entry(r).state = Removed(_at(r))
         self._count("removed", r)
+
+    def _job_opened(self, r: Record) -> None:
+        entry = self._entry(r)
+        entry.job = True
+        entry.state = Open(_at(r))
 
     def _versioned(self, r: Record) -> None:
         if self.version != r["version"]:

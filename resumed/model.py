@@ -111,6 +111,13 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """An item that is a job, some of whose parts are still to do."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """An item that a person, or a repair of the journal, took out of the flow.
 
@@ -161,4 +168,4 @@ class Removed:
 
 
 Outcome: TypeAlias = Done | Failed | Gone | Removed
-State: TypeAlias = Pending | Running | Waiting | Held | Outcome
+State: TypeAlias = Pending | Running | Waiting | Open | Held | Outcome

@@ -101,13 +101,17 @@ def rules(config: Config) -> Rules:
     return Rules(match=config.match, ignore=config.ignore, marker=config.marker)
 
 
+def ctl(config: Config) -> str:
+    """Say how `resumed-ctl` is called for this instance."""
+    if config.file == DEFAULT_FILE:
+        return "resumed-ctl"
+    at_home = config.paths.spool == config.folder
+    return f"resumed-ctl --home {config.folder}" if at_home else f"resumed-ctl -c {config.file}"
+
+
 def reconciler(config: Config, spool: Spool, recorder: Recorder) -> Reconciler:
     """Make what moves files after their records."""
-    place = (
-        f"--home {config.folder}" if config.paths.spool == config.folder else f"-c {config.file}"
-    )
-    ctl = "resumed-ctl" if config.file == DEFAULT_FILE else f"resumed-ctl {place}"
-    advice = Advice(ctl, str(config.paths.inbox), config.retry.max_attempts)
+    advice = Advice(ctl(config), str(config.paths.inbox), config.retry.max_attempts)
 
     def render(entry: Entry, kept_as: str) -> bytes:
         if not isinstance(entry.state, Failed):

@@ -277,6 +277,11 @@ def _may_pass(
     return errno in _NETWORK
 
 
+def names_any(wanted: Sequence[str], qualified_names: Sequence[str]) -> bool:
+    """Tell whether one of an exception's classes is *wanted*."""
+    return bool(wanted) and not {*map(_key, wanted)}.isdisjoint(map(_key, qualified_names))
+
+
 def _key(name: str) -> tuple[str, str]:
     """Reduce a qualified name to what stays the same when a library moves its modules."""
     package, _, rest = name.partition(".")

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from resumed import command, wire
 from resumed.item import Item
 from resumed.model import JSON, Record
+from resumed.reduction import Job
 from resumed.settings import Command
 
 Part: TypeAlias = Callable[[Item], Any]
@@ -80,11 +81,11 @@ class CommandPart:
             MissingError: There is no such program.
         """
         values = _values(item)
-        feed = b"" if item.job is None else wire.encode_json(item.part).encode("ascii") + b"\n"
+        part = b"" if item.part is None else wire.encode_json(item.part).encode("ascii") + b"\n"
         ended = command.run(
             self._command.filled(values),
-            _environ(item, values, self._step, feed),
-            feed=feed,
+            _environ(item, values, self._step, part),
+            feed=item.results_path if isinstance(item, Job) else part,
             keep_bytes=wire.RESULT_LIMIT_BYTES,
             starting=self._starting,
         )
@@ -152,9 +153,11 @@ def _environ(item: Item, values: dict[str, str], step: str | None, part: bytes) 
         environ["RESUMED_STEP"] = step
     if item.job is not None:
         environ["RESUMED_JOB"] = item.job
+    if isinstance(item, Job):
+        environ["RESUMED_METADATA"] = wire.encode_json(item.metadata)
+    elif item.job is not None and len(part) <= _LONGEST_VARIABLE_BYTES:
         # One variable holds 128 KiB at most; standard input has the part in any case.
-        if len(part) <= _LONGEST_VARIABLE_BYTES:
-            environ["RESUMED_PART"] = part.decode("ascii").rstrip("\n")
+        environ["RESUMED_PART"] = part.decode("ascii").rstrip("\n")
     return environ
 
 

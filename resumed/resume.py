@@ -11,7 +11,7 @@ from pathlib import Path
 
 from resumed.claims import particulars
 from resumed.entry import Entry
-from resumed.model import Failed, Pending, Running, Waiting
+from resumed.model import Failed, Open, Pending, Running, Waiting
 from resumed.pool import end_leftovers
 from resumed.reconcile import Reconciler
 from resumed.recorder import Recorder
@@ -46,8 +46,11 @@ class Resumption:
     def _charge_marks(self, marks: Path) -> None:
         """Charge attempts of which the last daemon did not hear before it was killed."""
         for trace in end_leftovers(marks):
-            entry = self.recorder.ledger.items.get(trace.id)
-            if entry is None or trace.attempt <= entry.attempts:
+            if trace.id not in self.recorder.ledger.items:
+                self.runner.jobs.trace(trace)
+                continue
+            entry = self.recorder.ledger.items[trace.id]
+            if trace.attempt <= entry.attempts:
                 continue
             if isinstance(entry.state, Pending | Waiting):
                 self.recorder.record("started", id=entry.id, attempt=trace.attempt)
@@ -77,13 +80,13 @@ class Resumption:
         """
         last = entry.name.rpartition("/")[2]
         if last not in names:
-            return isinstance(entry.state, Pending | Waiting | Running)
+            return isinstance(entry.state, Pending | Waiting | Running | Open)
         found = self.spool.identity(folder, entry.name)
         return found is not None and found.inode == entry.identity.inode
 
     def _place(self, entry: Entry) -> None:
         match entry.state:
-            case Pending() | Waiting():
+            case Pending() | Waiting() | Open():
                 if self.reconciler.fetch(entry):
                     self.runner.take_in(entry)
             case _:

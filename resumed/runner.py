@@ -14,6 +14,7 @@ from resumed import text, verdict
 from resumed.entry import Entry
 from resumed.mark import AHEAD_LIMIT
 from resumed.model import Fact, Fault, Running, Waiting
+from resumed.neighbours import Jobs
 from resumed.recorder import Recorder
 from resumed.report import (
     Absent,
@@ -92,6 +93,7 @@ class Runner:
         self.limits = limits
         self.ended: list[Entry] = []
         self.missing: list[Entry] = []
+        self.jobs: Jobs
         self.progress: dict[str, tuple[float, float | None]] = {}
         self._recorder = recorder
         self._schedule = schedule
@@ -103,6 +105,7 @@ class Runner:
         self._pause = pause
         self._sound = sound
         self.ahead = ahead
+        self._parts_next = False
         self._seconds = AHEAD_SECONDS
         self._unbegun: dict[int, int] = {}
         self._untold: list[tuple[str, Fact]] = []
@@ -118,6 +121,8 @@ class Runner:
 
     def take_in(self, entry: Entry) -> None:
         """Put an item that is to run where its turn will come."""
+        if self.jobs.take_in(entry):
+            return
         now = self._clock()
         match entry.state:
             case Waiting(_, _, _, at, delay):
@@ -130,24 +135,34 @@ class Runner:
                 self._schedule.add(entry.id, entry.name)
 
     def give_out(self) -> int:
-        """Send items to the workers that have room; return how many."""
-        if not self._schedule.ready and not self._schedule.next_due(0.0):
+        """Send items, and parts of jobs, to the workers that have room; return how many."""
+        now, parts = self._clock(), self.jobs.ready
+        if not (self._schedule.ready or parts or self._schedule.next_due(0.0)):
             return 0
-        sent, now = 0, self._clock()
+        sent = 0
         rooms = self._workers.room()
         ahead = self.ahead if self.ahead >= 0 else int(AHEAD_SECONDS / self._seconds)
-        share = -(-self._schedule.ready // max(1, len(rooms)))
+        share = -(-(self._schedule.ready + parts) // max(1, len(rooms)))
         for worker, room in rooms.items():
             free = min(1 + ahead - (AHEAD_LIMIT - room), max(share, 1), room)
-            ids = self._schedule.take(free, now)
-            if not ids:
-                continue
-            if self._schedule.is_alone(ids[0]):
-                self._start_suspect(ids[0])
-            self._workers.assign(worker, [self._assignment(i) for i in ids])
-            self._unbegun[worker] = self._unbegun.get(worker, 0) + len(ids)
-            sent += len(ids)
+            assignments = self._take(free, now)
+            if assignments:
+                self._workers.assign(worker, assignments)
+                self._unbegun[worker] = self._unbegun.get(worker, 0) + len(assignments)
+                sent += len(assignments)
         return sent
+
+    def _take(self, count: int, now: float) -> list[Assignment]:
+        """Choose items or parts, whose turn alternates so that neither starves the other."""
+        self._parts_next = not self._parts_next
+        if self._parts_next and (given := self.jobs.take(count, now)):
+            return given
+        ids = self._schedule.take(count, now)
+        if not ids:
+            return [] if self._parts_next else self.jobs.take(count, now)
+        if self._schedule.is_alone(ids[0]):
+            self._start_suspect(ids[0])
+        return [each for each in map(self._assignment, ids) if each is not None]
 
     def tick(self, now: float) -> None:
         """Ask back what was sent to a worker that turned out to be busy for long."""
@@ -207,12 +222,15 @@ class Runner:
         self.apply(verdict.failure(entry, fault, self._recorder.now()))
 
     def _start_suspect(self, item_id: str) -> None:
-        entry = self._recorder.ledger.items[item_id]
-        self._recorder.record("started", id=item_id, attempt=entry.attempts + 1)
-        self._recorder.commit()
+        entry = self._recorder.ledger.items.get(item_id)
+        if entry is not None:
+            self._recorder.record("started", id=item_id, attempt=entry.attempts + 1)
+            self._recorder.commit()
 
-    def _assignment(self, item_id: str) -> Assignment:
-        entry = self._recorder.ledger.items[item_id]
+    def _assignment(self, item_id: str) -> Assignment | None:
+        entry = self._recorder.ledger.items.get(item_id)
+        if entry is None:
+            return self.jobs.assignment(item_id)
         attempt = entry.attempts if isinstance(entry.state, Running) else entry.attempts + 1
         folder = self._active + item_id
         return Assignment(
@@ -227,14 +245,20 @@ class Runner:
         )
 
     def _began(self, report: Began) -> None:
-        entry = self._recorder.ledger.items[report.id]
         self._began_at[report.worker] = self._clock()
         self._unbegun[report.worker] = self._unbegun.get(report.worker, 1) - 1
+        entry = self._recorder.ledger.items.get(report.id)
+        if entry is None:
+            self.jobs.began(report)
+            return
         if not isinstance(entry.state, Running):
             self._recorder.record_lazily("started", id=report.id, attempt=report.attempt)
         self._tell("started", id=report.id, name=entry.name, attempt=report.attempt)
 
     def _step_taken(self, report: StepTaken) -> None:
+        if report.id not in self._recorder.ledger.items:
+            self.jobs.step_taken(report)
+            return
         self._recorder.record("stepped", id=report.id, step=report.step, result=report.result)
         self._recorder.then(
             partial(self._workers.acknowledge, report.worker, report.id, report.step)
@@ -244,8 +268,11 @@ class Runner:
         self.progress[report.id] = (report.done, report.total)
 
     def _finished(self, report: Finished) -> None:
-        entry = self._recorder.ledger.items[report.id]
         self._began_at.pop(report.worker, None)
+        entry = self._recorder.ledger.items.get(report.id)
+        if entry is None:
+            self._ended_part(report)
+            return
         match report.end:
             case Busy():
                 self._schedule.release(entry.id)
@@ -256,28 +283,41 @@ class Runner:
                 self.missing.append(entry)
             case end:
                 if isinstance(end, Returned):
-                    self._seconds += (max(end.seconds, 1e-5) - self._seconds) / 8
+                    self._learn(end.seconds)
                 self._weigh(entry, end, report.output)
+
+    def _ended_part(self, report: Finished) -> None:
+        if isinstance(report.end, Returned):
+            self._learn(report.end.seconds)
+        elif not isinstance(report.end, Busy | Absent):
+            self._feel(report.end)
+        self.jobs.finished(report.id, report.end, report.output, scratch=report.scratch)
+
+    def _learn(self, seconds: float) -> None:
+        """Learn from an attempt how long one takes, and how many to send ahead."""
+        self._seconds += (max(seconds, 1e-5) - self._seconds) / 8
 
     def _gave_back(self, report: GaveBack) -> None:
         self._schedule.give_back(report.ids)
+        self.jobs.gave_back(report.ids)
 
     def _worker_died(self, report: WorkerDied) -> None:
         self._began_at.pop(report.worker, None)
         self._unbegun.pop(report.worker, None)
-        self._schedule.give_back(report.queued)
+        self._gave_back(GaveBack(report.worker, report.queued))
         if report.id is not None:
             end = Stopped() if report.interrupted else Died(report.how, report.step)
-            self._weigh(self._recorder.ledger.items[report.id], end, report.output)
+            entry = self._recorder.ledger.items.get(report.id)
+            if entry is not None:
+                self._weigh(entry, end, report.output)
+            else:
+                self._feel(end)
+                self.jobs.finished(report.id, end, report.output, scratch=True)
         if not report.interrupted:
             self._tell("worker_died", worker=report.worker, how=report.how)
 
     def _weigh(self, entry: Entry, end: End, output: bytes) -> None:
-        broken = verdict.surroundings(end, self.limits.policy)
-        if broken is not None:
-            self._pause(broken)
-        elif not isinstance(end, Stopped):
-            self._sound()
+        self._feel(end)
         fact = verdict.judge(
             entry,
             end,
@@ -287,6 +327,14 @@ class Runner:
             at=self._recorder.now(),
         )
         self.apply(fact)
+
+    def _feel(self, end: End) -> None:
+        """Learn from an attempt's end whether the surroundings are as they must be."""
+        broken = verdict.surroundings(end, self.limits.policy)
+        if broken is not None:
+            self._pause(broken)
+        elif not isinstance(end, Stopped):
+            self._sound()
 
     def _log(self) -> None:
         untold, self._untold = self._untold, []

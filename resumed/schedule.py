@@ -12,7 +12,7 @@ was queued before it was moved, held or removed is passed over when its turn com
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 SUSPECT_PATIENCE_SECONDS = 60.0
 SUSPECT_SURVIVES_SECONDS = 30.0
@@ -110,6 +110,23 @@ class Schedule:
         while len(taken) < count and (item_id_or_none := self._turn()):
             taken.append(item_id_or_none)
         return self._start(taken)
+
+    def open_to_others(self, now: float) -> bool:
+        """Tell whether work that is not in these queues may start now."""
+        if self._alone:
+            return False
+        for ticket, item_id, since in self._suspects:
+            if self._valid(ticket, item_id):
+                return bool(self._running) and now - since < SUSPECT_PATIENCE_SECONDS
+        return True
+
+    def begin(self, ids: Iterable[str]) -> None:
+        """Note that such work was given out; `release` it."""
+        self._running.update(ids)
+
+    def knows(self, item_id: str) -> bool:
+        """Tell whether an item was added and not finished."""
+        return item_id in self._names
 
     def is_alone(self, item_id: str) -> bool:
         """Tell whether *item_id* runs as a suspect, beside nobody."""

@@ -61,8 +61,9 @@ class Assignment(NamedTuple):
     """Ask for one attempt.
 
     *lock* is the folder ``active/ID``, which the attempt holds while it runs; a part of a job
-    has none of its own. *scratch* is where ``workdir`` and unpublished outputs are, made when
-    they are first asked for. *steps* are the results that earlier attempts recorded.
+    holds a folder of its job together with others. *scratch* is where ``workdir`` and unpublished
+    outputs are, made when they are first asked for. *steps* are the results that earlier attempts
+    recorded. *reduce* is set for the reduce of a job: where its results are, and its metadata.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Assignment(NamedTuple):
     part: JSON = None
     part_id: str | None = None
     job: str | None = None
+    reduce: Record | None = None
 
 
 class NonsenseError(Exception):
@@ -153,6 +155,8 @@ def assign(assignment: Assignment) -> Record:
         frame["steps"] = dict(assignment.steps)
     if assignment.job is not None:
         frame.update(part=assignment.part, part_id=assignment.part_id, job=assignment.job)
+    if assignment.reduce is not None:
+        frame["reduce"] = assignment.reduce
     return frame
 
 

@@ -30,6 +30,7 @@ from resumed.item import Item
 from resumed.model import JSON, Record
 from resumed.policy import STOP_REQUESTED, Interrupted, qualified_names
 from resumed.program import ExitError, LoadError, Program
+from resumed.reduction import Job
 from resumed.scratch import Scratch, Spare
 from resumed.wire import Assignment
 
@@ -59,6 +60,7 @@ class Worker:
             self._folder = durable.open_folder(frame["folder"])
             os.fchdir(self._folder)
             self._program = Program(frame["steps"])
+            self._reduce = Program([frame["reduce"]] if frame.get("reduce") else [])
         except (LoadError, OSError) as error:
             self._channel.say({"say": "load_failed", "text": str(error)})
             return False
@@ -90,9 +92,9 @@ class Worker:
 
     def die(self) -> None:
         """End at once with everything that was started, because the daemon is dead."""
-        program = getattr(self, "_program", None)
-        if program is not None:
-            program.starting.acquire()
+        for program in (getattr(self, "_program", None), getattr(self, "_reduce", None)):
+            if program is not None:
+                program.starting.acquire()
         orphans.kill_all()
         os._exit(wire.EXIT_ORPHANED)
 
@@ -134,7 +136,7 @@ class Worker:
         began = {"say": "began", "id": assignment.id, "attempt": assignment.attempt}
         self._channel.say(began)
         scratch = Scratch(Path(assignment.scratch), self._spare)
-        item = Item(assignment, scratch, self._out, self)
+        item = self._item_of(assignment, scratch)
         ended = self._run(item)
         item.close()
         if os.getpid() != self._channel.pid:
@@ -147,7 +149,12 @@ class Worker:
         # A scratch folder that an earlier attempt left is there even if this one used none.
         if (scratch.used or assignment.attempt > 1) and scratch.leave():
             ended["scratch"] = True
-        self._tell_end(item, ended)
+        self._tell_end(ended)
+
+    def _item_of(self, assignment: Assignment, scratch: Scratch) -> Item:
+        if assignment.reduce is None:
+            return Item(assignment, scratch, self._out, self)
+        return Job(assignment, scratch, self._out, self, assignment.reduce)
 
     def _lock(self, assignment: Assignment) -> int | None:
         """Take the item's lock; tell the daemon and return None when that cannot be."""
@@ -160,20 +167,25 @@ class Worker:
             self._channel.later({**frame, "how": "absent", "text": str(error)})
             return None
         try:
-            durable.lock(fd)
+            if assignment.job is None:
+                durable.lock(fd)
+            elif not durable.share(fd):
+                os.close(fd)
+                self._channel.later({**frame, "how": "absent", "text": "its job is closed"})
+                return None
         except LockedError:
             os.close(fd)
             self._channel.later({**frame, "how": "busy"})
             return None
         # With it an orphan of a command shows that it is there; nothing else needs it.
-        if self._program.has_commands:
+        if self._program.has_commands or self._reduce.has_commands:
             os.set_inheritable(fd, True)
         return fd
 
     def _run(self, item: Item) -> Record:
         try:
             self._expose()
-            result = self._program(item)
+            result = (self._reduce if isinstance(item, Job) else self._program)(item)
             item.finish()
             self._sheltered = True
             return {"how": "returned", "result": _plain(result)}
@@ -191,8 +203,8 @@ class Worker:
         finally:
             self._sheltered = True
 
-    def _tell_end(self, item: Item, ended: Record) -> None:
-        frame = {"say": "ended", "id": item.id, **ended}
+    def _tell_end(self, ended: Record) -> None:
+        frame = {"say": "ended", "id": self._item, **ended}
         unread = fcntl.ioctl(self._output, termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
         if unread:
             frame["wait"] = True

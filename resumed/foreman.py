@@ -1,0 +1,338 @@
+"""Lead the open jobs: take their files in, give their parts out, and end them.
+
+To the engine a job's file is an item that never runs itself: it stays live while the job is
+open. Its parts run beside the items, through the same workers and under the same policy,
+and their records go to the job's own journal. A job ends in this order: every part has
+ended; the results are gathered; the reduce is claimed by a record, delivered, and confirmed
+by a record; the main journal ends the job and its item; the file is put away.
+
+No part runs twice at a time. Its attempt holds a shared lock on a folder that this daemon
+made for the job. A later daemon makes another one, and gives nothing out before it had the
+old one for itself alone, and removed it. So a part costs no file of its own, and a worker
+that outlived its daemon can neither go on unseen nor begin anything.
+"""
+
+import fnmatch
+from collections import deque
+from collections.abc import Callable
+
+from resumed import jobbook, roll, verdict
+from resumed.closing import SEPARATOR, Closing
+from resumed.entry import Entry
+from resumed.jobyard import JobYard
+from resumed.mark import Mark
+from resumed.model import Fact, Fault
+from resumed.opening import RefusedError, open_job
+from resumed.openjob import REDUCE, ChangedError, OpenJob
+from resumed.piecework import THE_REDUCE, Hand, PieceWork, as_entry
+from resumed.recorder import Recorder
+from resumed.records import Part, key
+from resumed.runner import Runner
+from resumed.schedule import Schedule
+from resumed.settings import Config, JobSettings
+from resumed.spool import Spool
+from resumed.wire import Assignment
+
+SLICE_SECONDS = 0.004
+MOST_READY = 4
+MOST_OPEN = 100
+BUSY_SECONDS = 1.0
+
+
+class Foreman(PieceWork):
+    """All jobs of one daemon. Times are monotonic seconds."""
+
+    def __init__(  # noqa: PLR0913 - the parts that meet here
+        self,
+        config: Config,
+        *,
+        recorder: Recorder,
+        schedule: Schedule,
+        spool: Spool,
+        runner: Runner,
+        clock: Callable[[], float],
+        tell: Callable[..., None],
+        acknowledge: Callable[[int, str, str], None],
+        generation: str,
+        ctl: str,
+    ) -> None:
+        """Lead no job yet.
+
+        *generation* names what this daemon makes, and no other daemon does; *ctl* is how
+        `resumed-ctl` is called for this instance.
+        """
+        super().__init__(
+            limits=runner.limits, schedule=schedule, clock=clock, tell=tell, acknowledge=acknowledge
+        )
+        self._recorder = recorder
+        self._runner = runner
+        self._yard = JobYard(config.paths, spool, generation)
+        self._closing = Closing(
+            recorder=recorder,
+            schedule=schedule,
+            runner=runner,
+            yard=self._yard,
+            dropped=self._dropped,
+            ctl=ctl,
+        )
+        self._jobs: dict[str, OpenJob] = {}
+        self._queue: deque[Entry] = deque()
+        self._traces: dict[str, dict[int, int]] = {}
+        self._busy: dict[str, float] = {}
+        self._over: list[str] = []
+        self.use(config)
+
+    def use(self, config: Config) -> None:
+        """Work by this configuration from now on."""
+        self._closing.settings = config.job or JobSettings(match=())
+        self._version = config.version
+        self.fail_job_on = self._closing.settings.fail_job_on
+        self.limits = self._runner.limits
+
+    # what the runner asks
+
+    @property
+    def ready(self) -> int:
+        """Count the parts that could be given out now."""
+        return sum(job.roll.counts[roll.PENDING] for job in self._jobs.values() if job.ready)
+
+    @property
+    def queued(self) -> int:
+        """Count the jobs that were not opened yet."""
+        return len(self._queue)
+
+    @property
+    def working(self) -> bool:
+        """Tell whether there is something to do that does not only wait for its time."""
+        return bool(self._queue) or any(
+            job.slicing or job.ready or job.over or job.in_hand for job in self._jobs.values()
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Count the parts that wait for another attempt."""
+        return sum(job.roll.counts[roll.WAITING] for job in self._jobs.values())
+
+    def take_in(self, entry: Entry) -> bool:
+        """Take in an item that is a job; False for all others."""
+        if not entry.job:
+            last = entry.name.rpartition("/")[2]
+            matches = (fnmatch.fnmatchcase(last, each) for each in self._closing.settings.match)
+            if entry.attempts or not any(matches):
+                return False
+        self._queue.append(entry)
+        return True
+
+    def take(self, count: int, now: float) -> list[Assignment]:
+        """Give out up to *count* parts, of one job after the other."""
+        if not self._schedule.open_to_others(now):
+            return []
+        for job_id, job in list(self._jobs.items()):
+            if not job.ready:
+                continue
+            self._jobs[job_id] = self._jobs.pop(job_id)  # to the end of the line
+            try:
+                taken = job.take(count)
+            except ChangedError:
+                self._changed(job)
+                continue
+            given = [self._given(job, number, part) for number, part in taken]
+            self._schedule.begin(each.id for each in given)
+            if given:
+                return given
+        return []
+
+    def assignment(self, wire_id: str) -> Assignment | None:
+        """Make ready what the schedule gives out: a reduce, or a part that is suspect."""
+        job, number = self._locate(wire_id)
+        if number == THE_REDUCE:
+            return self._claim_reduce(job, wire_id)
+        try:
+            return self._given(job, number, job.read(number))
+        except ChangedError:
+            self._changed(job)
+            self._schedule.finish(wire_id)
+            return None
+
+    def start(self, wire_id: str) -> None:
+        """Record, durably, that a suspect is about to begin."""
+        job, number = self._locate(wire_id)
+        if number != THE_REDUCE:
+            hand = self._hands[wire_id]
+            job.book.record("started", **hand.about())
+            job.book.commit(urgent=True)
+
+    # what the engine asks
+
+    def trace(self, mark: Mark) -> None:
+        """Take in that an attempt had begun of which the last daemon did not hear."""
+        job_id, _, what = mark.id.partition(SEPARATOR)
+        if what not in ("", REDUCE):  # an item that is over; what is claimed by a record before
+            self._traces.setdefault(job_id, {})[int(what, 16)] = mark.attempt
+
+    def work(self, now: float) -> None:
+        """Go on with all jobs, a little."""
+        self._open_more(now)
+        sliced = False
+        for job in list(self._jobs.values()):
+            job.wake(now)
+            if job.slicing and not sliced:
+                sliced = True
+                job.work(SLICE_SECONDS)
+                self._schedule_suspects(job, now)
+            self._closing.advance(job, now)
+
+    def commit(self) -> None:
+        """Put what was recorded into the files, and on the disk where it is time.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        for job in self._jobs.values():
+            for number, (part, attempt) in job.begun.items():
+                known = key(job.roll.marks[number], job.roll.contents[number])
+                job.book.record("started", part=part, key=known, attempt=attempt)
+            job.begun.clear()
+            job.book.commit()
+            self._clean(job)
+        if self._over:
+            live = self._recorder.ledger.items
+            for job_id in [each for each in self._over if each not in live]:
+                self._yard.archive(job_id)
+                self._over.remove(job_id)
+
+    def due(self, now: float) -> float | None:
+        """Say when `work` and `commit` have something to do again."""
+        if any(job.slicing for job in self._jobs.values()) or self._next_to_open(now):
+            return now
+        times = [job.due() for job in self._jobs.values()]
+        times += [now + jobbook.SYNC_SECONDS for job in self._jobs.values() if job.book.dirty]
+        times += self._busy.values()
+        return min((each for each in times if each is not None), default=None)
+
+    def sweep(self) -> None:
+        """Archive the journals of jobs that are over."""
+        for job_id in self._yard.journals():
+            if job_id not in self._recorder.ledger.items:
+                self._yard.archive(job_id)
+
+    def close(self) -> None:
+        """Let go of all jobs; they go on with the next start."""
+        self.commit()
+        for job in self._jobs.values():
+            job.close()
+
+    def abandon(self) -> None:
+        """Let go of them without another word to the disk."""
+        for job in self._jobs.values():
+            job.lines.close()
+            job.book.abandon()
+
+    # opening
+
+    def _open_more(self, now: float) -> None:
+        while entry := self._next_to_open(now):
+            self._queue.remove(entry)
+            self._busy.pop(entry.id, None)
+            if self._yard.in_use(entry.id):
+                self._queue.append(entry)
+                self._busy[entry.id] = now + BUSY_SECONDS
+            else:
+                self._open(entry)
+
+    def _next_to_open(self, now: float) -> Entry | None:
+        """Choose a job of whose name none is open; jobs that only wait keep none back."""
+        if len(self._jobs) >= MOST_OPEN or not self._queue:
+            return None
+        if sum(job.ready or job.slicing for job in self._jobs.values()) >= MOST_READY:
+            return None
+        names = {job.entry.name for job in self._jobs.values()}
+        for entry in self._queue:
+            if entry.name not in names and self._busy.get(entry.id, 0.0) <= now:
+                return entry
+        return None
+
+    def _open(self, entry: Entry) -> None:
+        """Open a job; whatever hinders that is told with its file in ``failed/``."""
+        try:
+            job = open_job(
+                entry,
+                self._yard,
+                id_field=self._closing.settings.id,
+                version=self._version,
+                max_crashes=self.limits.max_crashes,
+                now=self._recorder.now,
+                tell=self._tell,
+                traces=self._traces.pop(entry.id, {}),
+            )
+        except RefusedError as error:
+            self._runner.fail(entry, error.fault)
+        except OSError as error:
+            fault = Fault("unreadable", f"the file cannot be read: {error.strerror}")
+            self._runner.fail(entry, fault)
+        else:
+            self._jobs[entry.id] = job
+            self._recorder.record("job_opened", id=entry.id)
+            self._tell("job_opened", id=entry.id, name=entry.name)
+
+    # going on
+
+    def _schedule_suspects(self, job: OpenJob, now: float) -> None:
+        """Let parts whose attempts died with the program run beside nobody."""
+        for number in job.suspects:
+            tries = job.ledger.tries_of(number)
+            part = job.read(number)
+            fact = self._crashed_for_good(as_entry(job.entry, job.roll.attempts[number], tries))
+            if fact is None:
+                wire_id = f"{job.entry.id}{SEPARATOR}{part.mark:016x}"
+                self._schedule.add_suspect(wire_id, wire_id, now)
+            else:
+                about = {"part": part.id, "key": key(part.mark, part.content)}
+                told = {**fact.particulars, **about}
+                del told["id"]
+                job.book.record("failed", **told)
+                self._say("part_failed", Hand(job, number, **about, attempt=0), told)
+        job.suspects.clear()
+
+    def _crashed_for_good(self, entry: Entry) -> Fact | None:
+        return verdict.crashed_for_good(entry, self.limits.max_crashes, self._recorder.now())
+
+    def _given(self, job: OpenJob, number: int, part: Part) -> Assignment:
+        attempt = job.roll.attempts[number] + 1
+        assignment = job.assignment(number, part, attempt)
+        known = key(part.mark, part.content)
+        self._hold(assignment.id, Hand(job, number, part.id, known, attempt))
+        return assignment
+
+    def _claim_reduce(self, job: OpenJob, wire_id: str) -> Assignment:
+        """Record, durably, that the reduce is about to be delivered."""
+        attempt = job.ledger.reduce.attempts + 1
+        job.book.record("reduce_claimed", attempt=attempt, key=wire_id)
+        job.book.commit(urgent=True)
+        self._hold(wire_id, Hand(job, THE_REDUCE, "", wire_id, attempt))
+        self._tell("reduce_claimed", id=job.entry.id, name=job.entry.name, attempt=attempt)
+        return job.reduction(attempt)
+
+    def _clean(self, job: OpenJob) -> None:
+        """Remove the scratch folders of parts whose outcomes are on the disk."""
+        if job.litter and not job.book.dirty:
+            for wire_id in job.litter:
+                job_id, _, name = wire_id.partition(SEPARATOR)
+                self._yard.drop_scratch(job_id, name)
+            job.litter.clear()
+
+    def _dropped(self, job: OpenJob) -> None:
+        del self._jobs[job.entry.id]
+        self._over.append(job.entry.id)
+
+    def _locate(self, wire_id: str) -> tuple[OpenJob, int]:
+        job_id, _, what = wire_id.partition(SEPARATOR)
+        job = self._jobs[job_id]
+        number = THE_REDUCE if what == REDUCE else job.roll.find(int(what, 16))
+        if number is None:
+            raise KeyError(wire_id)
+        return job, number
+
+    def _changed(self, job: OpenJob) -> None:
+        text = "the file was changed while its parts were running"
+        job.fail({"error": {"kind": "changed", "text": text}, "part": None, "attempt": 0})

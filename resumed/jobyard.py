@@ -1,0 +1,124 @@
+"""Know where everything of a job lies, and move it there.
+
+active/ID/NAME             its file
+active/ID.work/MARK        scratch folders of its parts, gone with the outcome of each
+active/ID.work/results.jsonl   what its reduce reads
+active/ID.work/lock-GEN    what attempts of the daemon GEN hold shared locks on
+jobs/ID.jsonl              its journal, in jobs/archive/ when it is over
+done/NAME.results.jsonl    its results, when they are asked for
+"""
+
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from shutil import rmtree
+from typing import BinaryIO
+
+from resumed import durable, jobbook
+from resumed.entry import Entry
+from resumed.errors import LockedError, StorageError
+from resumed.jobbook import JobBook
+from resumed.openjob import RESULTS
+from resumed.settings import Paths
+from resumed.spool import Spool
+
+_LOCK = "lock-"
+_JOURNAL = re.compile(r"([0-9a-f]{11}-[0-9a-f]{10})\.jsonl")
+
+
+class JobYard:
+    """The places of all jobs of one instance."""
+
+    def __init__(self, paths: Paths, spool: Spool, generation: str) -> None:
+        """Mark what this daemon makes by *generation*, eight hex digits."""
+        self._paths = paths
+        self._spool = spool
+        self._generation = generation
+
+    def book(self, job_id: str, now: Callable[[], float]) -> JobBook:
+        """Open or begin a job's journal."""
+        return JobBook(self._paths.jobs, job_id, now, self._generation)
+
+    def path(self, entry: Entry) -> Path:
+        """Name the file of a job that is open."""
+        return self._paths.active / entry.id / entry.name.rpartition("/")[2]
+
+    def opener(self, entry: Entry) -> Callable[[], BinaryIO]:
+        """Return what opens that file for reading."""
+        path = self.path(entry)
+
+        def opened() -> BinaryIO:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            return open(fd, "rb", buffering=1 << 16)  # noqa: PTH123 - a descriptor
+
+        return opened
+
+    def scratch(self, job_id: str) -> Path:
+        """Make and name a job's scratch folder."""
+        folder = self._paths.active / f"{job_id}.work"
+        with suppress(FileExistsError):
+            folder.mkdir(0o700)
+        return folder
+
+    def lock(self, job_id: str) -> str:
+        """Make and name the folder that attempts of this daemon lock."""
+        folder = self.scratch(job_id) / (_LOCK + self._generation)
+        with suppress(FileExistsError):
+            folder.mkdir(0o700)
+        return str(folder)
+
+    def in_use(self, job_id: str) -> bool:
+        """Tell whether an attempt that an earlier daemon began may still run.
+
+        Where none does, none can begin any more: the folder that it would lock is gone.
+        """
+        scratch = self._paths.active / f"{job_id}.work"
+        for folder in scratch.glob(_LOCK + "*"):
+            if folder.name == _LOCK + self._generation:
+                continue
+            with suppress(FileNotFoundError):
+                fd = durable.open_folder(folder)
+                try:
+                    durable.lock(fd)
+                    folder.rmdir()
+                except LockedError:
+                    return True
+                finally:
+                    os.close(fd)
+        return False
+
+    def drop_scratch(self, job_id: str, name: str) -> None:
+        """Remove the scratch folder of a part that has its outcome."""
+        rmtree(self._paths.active / f"{job_id}.work" / name, ignore_errors=True)
+
+    def shelve(self, entry: Entry) -> None:
+        """Move a job's results into ``done/``, durably; nothing when that was done before.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        try:
+            scratch = durable.open_folder(self._paths.active / f"{entry.id}.work")
+        except FileNotFoundError:
+            return
+        try:
+            self._spool.shelve(scratch, RESULTS, f"{entry.name}.results.jsonl", entry.id)
+        except FileNotFoundError:
+            return
+        finally:
+            os.close(scratch)
+
+    def journals(self) -> list[str]:
+        """List the jobs that have a journal which is not archived."""
+        try:
+            names = [path.name for path in self._paths.jobs.iterdir()]
+        except OSError as error:
+            raise StorageError(str(self._paths.jobs), error) from error
+        return [found[1] for found in map(_JOURNAL.fullmatch, names) if found]
+
+    def archive(self, job_id: str) -> None:
+        """Put away the journal of a job that is over."""
+        if (self._paths.jobs / f"{job_id}.jsonl").exists():
+            jobbook.archive(self._paths.jobs, job_id)

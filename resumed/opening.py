@@ -1,0 +1,89 @@
+"""Open a job: begin its journal or go on with it, and charge what a crash took down."""
+
+from collections.abc import Callable
+
+from resumed import verdict
+from resumed.entry import Entry
+from resumed.jobbook import JobBook
+from resumed.jobyard import JobYard
+from resumed.model import Fault, Open
+from resumed.openjob import OpenJob
+from resumed.piecework import as_entry
+from resumed.records import UnusableError, key, reader
+
+
+class RefusedError(Exception):
+    """Say why a job cannot go on; its file belongs in ``failed/``."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.text)
+        self.fault = fault
+
+
+def open_job(  # noqa: PLR0913 - what a job depends on
+    entry: Entry,
+    yard: JobYard,
+    *,
+    id_field: str | None,
+    version: str,
+    max_crashes: int,
+    now: Callable[[], float],
+    tell: Callable[..., None],
+    traces: dict[int, int],
+) -> OpenJob:
+    """Open a job, new or not; its journal is durable on return.
+
+    A job that was closed is taken up again with what failed in it, unless it only has to be
+    put into ``failed/`` yet.
+
+    Raises:
+        RefusedError: It goes to ``failed/``; its journal says so.
+        JournalError: A person must look at its journal.
+    """
+    book = yard.book(entry.id, now)
+    ledger = book.ledger
+    if book.torn:
+        tell("torn", file=str(book.path), bytes=book.torn.length_bytes, kept_as="*.tail-*")
+    if ledger.closed is not None:
+        if isinstance(entry.state, Open):
+            book.close()
+            raise RefusedError(Fault(ledger.closed["kind"], ledger.closed["text"]))
+        book.record("retried", key=None, fresh=False)
+    try:
+        lines = reader(yard.opener(entry), entry.name, id_field)
+    except UnusableError as error:
+        fault = Fault("unusable", f"nothing of the file can be read: {error}")
+        book.record("closed", error={"kind": fault.kind, "text": fault.text})
+        book.close()
+        raise RefusedError(fault) from error
+    if not ledger.opened:
+        book.record("job_opened", id=entry.id, name=entry.name, metadata=lines.metadata)
+    if ledger.version != version:
+        book.record("versioned", version=version)
+    _charge(entry, book, max_crashes)
+    book.commit(urgent=True)
+    return OpenJob(
+        entry,
+        book,
+        lines,
+        folder=yard.scratch(entry.id),
+        path=yard.path(entry),
+        lock=yard.lock(entry.id),
+        traces=traces,
+    )
+
+
+def _charge(entry: Entry, book: JobBook, max_crashes: int) -> None:
+    """Charge the attempts that the last program took down with it."""
+    ledger, reduce = book.ledger, book.ledger.reduce
+    for number, part in list(ledger.running.items()):
+        known = key(ledger.roll.marks[number], ledger.roll.contents[number])
+        book.record("crashed", part=part, key=known, attempt=ledger.roll.attempts[number])
+    if reduce.state != "claimed":
+        return
+    book.record("reduce_crashed", attempt=reduce.attempts)
+    charged = as_entry(entry, reduce.attempts, reduce.tries)
+    fact = verdict.crashed_for_good(charged, max_crashes, book.now())
+    if fact is not None:
+        told = fact.particulars
+        book.record("reduce_failed", attempt=reduce.attempts, error=told["error"], output="")

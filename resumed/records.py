@@ -1,0 +1,296 @@
+"""Read the records of a job's file: each is a part, or a line that cannot be one.
+
+``.csv`` is a table with a header, everything else is JSON lines. Records are read one after
+another, however long the file is; a blank line is none. What cannot be a part is told with
+its line, and reading goes on behind it: text that is no UTF-8, no JSON object, has another
+number of columns than the header, has no id, or is longer than a mebibyte.
+
+A part is known by its *id*, which is text or a whole number in the field that the
+configuration names (7 and "7" are the same id); without such a field, by a hash of what it
+says, in which neither the order of its fields nor the spaces between them count. Where a
+record stands in the file never matters.
+
+A file may begin with a line that is no part but tells about the job::
+
+    {"resumed-job": {"metadata": {"batch": 17}}}
+"""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeAlias
+
+from resumed.model import JSON, Record
+
+LIMIT_BYTES = 1 << 20
+ID_LIMIT = 256
+ABOUT = "resumed-job"
+_BOM = b"\xef\xbb\xbf"
+
+
+class Part(NamedTuple):
+    """One record. *mark* and *content* are 64 bits each, of its id and of what it says."""
+
+    offset: int
+    line: int
+    id: str
+    mark: int
+    content: int
+    value: dict[str, JSON]
+
+
+class Bad(NamedTuple):
+    """A line that is no part; it is known by its number, and by its bytes."""
+
+    offset: int
+    line: int
+    mark: int
+    content: int
+    fault: str
+
+    @property
+    def id(self) -> str:
+        """Name it where parts are listed."""
+        return f"line {self.line}"
+
+
+class UnusableError(Exception):
+    """Say why nothing of the file can be read."""
+
+
+Found: TypeAlias = Part | Bad | None  # None: nothing yet, for whoever watches the time
+
+
+def key(mark: int, content: int) -> str:
+    """Write what a part is known by, as records have it."""
+    return f"{mark:016x}-{content:016x}"
+
+
+def unkey(text: str) -> tuple[int, int]:
+    """Read what `key` wrote."""
+    return int(text[:16], 16), int(text[17:], 16)
+
+
+def bad(offset: int, line: int, content: bytes, fault: str) -> Bad:
+    """Make a bad line of its bytes."""
+    return Bad(offset, line, _hash(b"line %d" % line), _hash(content), fault)
+
+
+def reader(opened: Callable[[], BinaryIO], name: str, id_field: str | None) -> "Lines":
+    """Read a file, whose *name* says what it is; *opened* opens it anew each time.
+
+    Raises:
+        UnusableError: It is a table whose header makes no sense.
+    """
+    kind = Table if name.lower().endswith(".csv") else Lines
+    return kind(opened(), opened(), id_field)
+
+
+class Lines:
+    """The records of a file of JSON lines."""
+
+    def __init__(self, file: BinaryIO, again: BinaryIO, id_field: str | None) -> None:
+        """Read *file* from its beginning, and *again* wherever `at` is asked for."""
+        self.metadata: dict[str, JSON] = {}
+        self._file = file
+        self._again = again
+        self._id_field = id_field
+        try:
+            self._begin()
+        except UnusableError:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield all that there is, from the first record on."""
+        self._file.seek(self._first[0])
+        offset, number = self._first
+        while line := self._file.readline(LIMIT_BYTES + 1):
+            number += 1
+            if len(line) > LIMIT_BYTES and not line.endswith(b"\n"):
+                length = len(line)
+                while line and not line.endswith(b"\n"):
+                    yield None
+                    line = self._file.readline(LIMIT_BYTES)
+                    length += len(line)
+                yield _too_long(offset, number, length)
+                offset += length
+                continue
+            yield None if line.isspace() else self._parse(offset, number, line)
+            offset += len(line)
+
+    def at(self, offset: int) -> Part | Bad:
+        """Read the one record at *offset* again; its line is not known then."""
+        self._again.seek(offset)
+        return self._parse(offset, 0, self._again.readline(LIMIT_BYTES + 1))
+
+    def status(self) -> os.stat_result:
+        """Look at the open file."""
+        return os.fstat(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._again.close()
+
+    def _begin(self) -> None:
+        """Find where the records begin, and take what the first line tells of the job."""
+        first = self._file.readline(LIMIT_BYTES)
+        skipped = len(_BOM) if first.startswith(_BOM) else 0
+        self._first = (skipped, 0)
+        if ABOUT.encode() not in first:
+            return
+        try:
+            value = json.loads(first[skipped:])
+        except (ValueError, RecursionError):
+            return
+        if isinstance(value, dict) and list(value) == [ABOUT] and isinstance(value[ABOUT], dict):
+            found = value[ABOUT].get("metadata")
+            self.metadata = found if isinstance(found, dict) else {}
+            self._first = (len(first), 1)
+
+    def _parse(self, offset: int, number: int, line: bytes) -> Part | Bad:
+        try:
+            value = _decoder.decode(line.decode())
+            if type(value) is dict:
+                return self._part(offset, number, line, value)
+            fault = "is not a JSON object"
+        except UnicodeDecodeError as error:
+            fault = f"is not UTF-8, at its byte {error.start + 1}"
+        except json.JSONDecodeError as error:
+            fault = f"is not JSON: {error.msg}, at column {error.colno}"
+        except (ValueError, RecursionError) as error:
+            fault = f"is not JSON: {error}"
+        return bad(offset, number, line, fault)
+
+    def _part(self, offset: int, number: int, line: bytes, value: dict[str, Any]) -> Part | Bad:
+        said = canonical(value)
+        if self._id_field is None:
+            both = blake2b(said, digest_size=16).digest()
+            mark, content = int.from_bytes(both[:8], "big"), int.from_bytes(both[8:], "big")
+            return Part(offset, number, both.hex(), mark, content, value)
+        found = value.get(self._id_field)
+        if type(found) is int:
+            found = str(found)
+        if type(found) is not str or not 0 < len(found) <= ID_LIMIT:
+            fault = f"has no usable id: its field {self._id_field!r} must be text or a whole number"
+            return bad(offset, number, line, fault)
+        mark = _hash(b"id " + found.encode("utf-8", "surrogatepass"))
+        return Part(offset, number, found, mark, _hash(said), value)
+
+
+class Table(Lines):
+    """The records of a table: each is an object of its header's names and its own texts."""
+
+    def _begin(self) -> None:
+        csv.field_size_limit(LIMIT_BYTES)
+        self._number = 0
+        self._left = LIMIT_BYTES
+        self._offset = len(_BOM) if self._file.read(len(_BOM)) == _BOM else 0
+        self._file.seek(self._offset)
+        try:
+            self._header = next((row for row in self._rows() if row), [])
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UnusableError(f"its header cannot be read: {error}") from error
+        doubled = {name for name in self._header if self._header.count(name) > 1}
+        if doubled or "" in self._header:
+            which = f"{min(doubled)!r} twice" if doubled else "a column without a name"
+            raise UnusableError(f"its header has {which}")
+        self._first = (self._offset, self._number)
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield all that there is, from the first record on."""
+        self._offset, self._number = self._first
+        self._file.seek(self._offset)
+        rows = self._rows()
+        while True:
+            offset, number = self._offset, self._number + 1
+            self._left = LIMIT_BYTES
+            try:
+                row = next(rows, None)
+            except (csv.Error, UnicodeDecodeError) as error:
+                yield from self._recover(offset, number, error)
+                rows = self._rows()
+                continue
+            if row is None:
+                return
+            yield self._row(offset, number, row) if row else None
+
+    def at(self, offset: int) -> Part | Bad:
+        """Read the one record at *offset* again; its line is not known then."""
+        self._again.seek(offset)
+        texts = (line.decode() for line in iter(self._again.readline, b""))
+        return self._row(offset, 0, next(csv.reader(texts, strict=True), []))
+
+    def _rows(self) -> Iterator[list[str]]:
+        return csv.reader(self._texts(), strict=True)
+
+    def _texts(self) -> Iterator[str]:
+        """Yield lines from where the file is; an unclosed quote may ask for many of them."""
+        while line := self._file.readline(LIMIT_BYTES + 1):
+            self._left -= len(line)
+            if self._left < 0:
+                raise csv.Error(f"a record of more than {LIMIT_BYTES} bytes, or an unclosed quote")
+            self._offset += len(line)
+            self._number += 1
+            yield line.decode()
+
+    def _recover(self, offset: int, number: int, error: Exception) -> Iterator[Found]:
+        """Give up one line only: a quote that was never closed must not take the rest along."""
+        self._file.seek(offset)
+        line = self._file.readline(LIMIT_BYTES + 1)
+        fault = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"is no row: {error}"
+        content, length = line, len(line)
+        while line and not line.endswith(b"\n"):
+            yield None
+            line = self._file.readline(LIMIT_BYTES)
+            length += len(line)
+        self._offset, self._number = offset + length, number
+        yield bad(offset, number, content, fault)
+
+    def _row(self, offset: int, number: int, row: list[str]) -> Part | Bad:
+        if len(row) == len(self._header):
+            value: dict[str, Any] = dict(zip(self._header, row, strict=True))
+            return self._part(offset, number, "\0".join(row).encode(), value)
+        fault = f"has {len(row)} columns, the header has {len(self._header)}"
+        return bad(offset, number, "\0".join(row).encode(), fault)
+
+
+def canonical(value: dict[str, Any]) -> bytes:
+    """Write a record so that all who say the same are written the same."""
+    return "".join(_canonical(value, 0)).encode("ascii")
+
+
+def about(metadata: dict[str, JSON]) -> Record:
+    """Make the line that tells a job's *metadata*."""
+    return {ABOUT: {"metadata": metadata}}
+
+
+def _too_long(offset: int, number: int, length: int) -> Bad:
+    fault = f"is {length} bytes long, more than {LIMIT_BYTES}"
+    return bad(offset, number, b"%d" % length, fault)
+
+
+def _hash(content: bytes) -> int:
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse)
+_encoder = json.JSONEncoder(allow_nan=False)
+_canonical = json.encoder.c_make_encoder(  # type: ignore[attr-defined] # not in the stubs
+    None,
+    _encoder.default,
+    json.encoder.encode_basestring_ascii,
+    None,
+    ":",
+    ",",
+    True,
+    False,
+    False,
+)
