@@ -168,7 +168,7 @@ class Part:
         jobid: str | int,
         partid: str | int,
         progress: base.Progress | None = None,
-        fail_job_on: tuple[type[Exception], ...] = (),
+        fail_job_on: type[Exception] | tuple[type[Exception], ...] = (),
         on_reduce: OnReduce | None = None,
         *,
         send: HandOff | None = None,
@@ -181,7 +181,7 @@ class Part:
         self.result: JSON = None
         self.lost: ProgressError | None = None
         self.done = False
-        self._fail_job_on = tuple(fail_job_on)
+        self._fail_job_on = fail_job_on
         self._on_reduce = on_reduce
         if send is None and on_reduce is None:
             send = Sns(self.progress.topic)

@@ -23,6 +23,7 @@ backend refuses has the name of an error in `resumed.progress.errors`, or raises
 changed nothing.
 """
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,14 +45,15 @@ Raw: TypeAlias = Any  # the JSON edge: what each verb answers is told above
 class Progress(ABC):
     """Keep jobs and their parts.
 
-    *topic* names where workers listen, for a hand-off that needs it; *delete_when_done* asks
-    whoever confirms a reduce to delete the job.
+    *topic* names where workers listen, for a hand-off that needs it, and is ``WorkTopic`` of
+    the environment when it is missing; *delete_when_done* asks whoever confirms a reduce to
+    delete the job.
     """
 
     def __init__(
         self, *, topic: str | None, delete_when_done: bool = False, clock: Clock = time.time
     ) -> None:
-        self.topic = topic
+        self.topic = topic or os.environ.get("WorkTopic")  # noqa: SIM112 - as watchbot has it
         self.delete_when_done = delete_when_done
         self.clock = clock
 

@@ -97,8 +97,9 @@ def test_what_is_no_backend_is_refused(sent):
             call()
 
 
-def test_without_anywhere_to_send_nothing_is_written(keeper, monkeypatch):
+def test_without_anywhere_to_send_nothing_is_written(monkeypatch, backend):
     monkeypatch.delenv("WorkTopic", raising=False)
+    keeper = backend.open()
 
     with pytest.raises(ProgressTypeError, match="WorkTopic"):
         create_job([{}], progress=keeper)
@@ -179,7 +180,7 @@ def test_an_interrupted_part_is_free_at_once(keeper, sent):
 def test_named_exceptions_fail_the_job_and_others_are_refused_before_their_work(keeper, sent):
     create_job([{}, {}], "job", progress=keeper, send=sent)
 
-    with Part("job", 0, keeper, fail_job_on=(OSError,), send=sent):
+    with Part("job", 0, keeper, fail_job_on=OSError, send=sent):
         pass  # a healthy job is not refused
     with pytest.raises(FileNotFoundError), Part("job", 1, keeper, (OSError,), send=sent):
         raise FileNotFoundError("no such raster")
@@ -250,7 +251,9 @@ def test_a_reduce_that_cannot_be_sent_is_free_for_the_next_delivery(keeper, sent
     assert len(sent.of("reduce")) == 1
 
 
-def test_on_reduce_is_called_in_place_of_sending(keeper, sent):
+def test_on_reduce_is_called_in_place_of_sending(backend, sent, monkeypatch):
+    monkeypatch.setenv("WorkTopic", "arn:work")
+    keeper = backend.open()
     create_job([{}], "job", progress=keeper, send=sent, metadata={"a": 1})
     calls = []
 
@@ -260,7 +263,7 @@ def test_on_reduce_is_called_in_place_of_sending(keeper, sent):
     with Part("job", 0, keeper, on_reduce=on_reduce):
         pass
 
-    assert calls == [("job", {"a": 1}, None, "reduce")]
+    assert calls == [("job", {"a": 1}, "arn:work", "reduce")]
     assert sent.of("reduce") == []
 
 
