@@ -25,6 +25,7 @@ This module never looks inside a fact. Meaning is the ledger's.
 import errno
 import json
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -41,6 +42,7 @@ FORMAT = 1
 LINE_LIMIT_BYTES = 1 << 20
 HEADER = "opened"
 SYNCED = "synced"
+_START = re.compile(rb'\{"n":\d+,"s":\d+,"g":')
 _FRAME = (("n", int), ("s", int), ("g", str), ("at", str), ("kind", str))
 
 
@@ -175,9 +177,10 @@ def _torn_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
     file.seek(sound.length_bytes)
     proved = sound.synced
     for line in lines(file):
-        record = unseal(line)
-        if record is not None and record["g"] == sound.generation:
-            proved = max(proved, record["s"])
+        for start in _START.finditer(line):  # two, when the line feed between them is damaged
+            record = unseal(line[start.start() :])
+            if record is not None and record["g"] == sound.generation:
+                proved = max(proved, record["s"])
     if sound.last < proved:
         fault = f"damaged or missing, although it was on the disk (all up to {proved} was)"
         raise JournalCorruptError(path, sound.last + 1, fault)
@@ -195,9 +198,8 @@ def whole(generation: str, replaces: str | None, header: Fact, facts: Iterable[F
     }
     all_facts = [Fact(HEADER, header.at, opening), *facts]
     count = len(all_facts)
-    return b"".join(
-        seal(number, count, generation, fact) for number, fact in enumerate(all_facts, start=1)
-    )
+    numbered = enumerate(all_facts, start=1)
+    return b"".join(seal(number, count, generation, fact) for number, fact in numbered)
 
 
 class Journal:
@@ -209,10 +211,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, reading: Reading) -> None:
-        """Continue the journal at *path* as *reading* found it; its torn end is cut.
-
-        The torn bytes must have been saved before (`save_torn`).
-        """
+        """Continue the journal at *path* as *reading* found it; cut its torn end, kept by then."""
         self.path = path
         self.generation = reading.generation
         self.last = reading.last
@@ -277,14 +276,13 @@ class Journal:
             StorageError: The disk refused; what it has is unknown until it is read again.
         """
         self.write()
-        if self.synced == self.last:
-            return
-        try:
-            durable.sync(self._file)
-        except StorageError as error:
-            self._failure = error  # a second sync would succeed, and lie
-            raise
-        self.synced = self.last
+        if self.synced < self.last:
+            try:
+                durable.sync(self._file)
+            except StorageError as error:
+                self._failure = error  # a second sync would succeed, and lie
+                raise
+            self.synced = self.last
 
     def close_group(self, at: float) -> None:
         """Prove the last group synced, by a record after it; nothing, when that is done."""

@@ -184,8 +184,9 @@ def test_a_crash_at_any_byte_loses_only_what_was_not_synced(path):
             assert reading.torn.line == whole + 1
 
 
-def test_every_single_bit_flip_is_refused_or_torn_and_changes_no_byte(path):
-    content = fill(path, groups=3, size=2)
+@pytest.mark.parametrize("size", [1, 2])
+def test_every_single_bit_flip_is_refused_or_torn_and_changes_no_byte(path, size):
+    content = fill(path, groups=3, size=size)
     proved = proved_bytes(content)
     whole = [each["n"] for each in read(path)[1]]
     verdicts = []
