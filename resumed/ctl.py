@@ -32,6 +32,10 @@ COMMANDS = {
     "pause": "resumed.wishing",
     "unpause": "resumed.wishing",
     "reload": "resumed.wishing",
+    "audit": "resumed.examining",
+    "health": "resumed.examining",
+    "metrics": "resumed.examining",
+    "doctor": "resumed.examining",
     "journal": "resumed.mending",
 }
 

@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resumed import alive, mark, view
+from resumed import alive, mark, pace, view
 from resumed import now as now_told
 from resumed.alive import Life
 from resumed.entry import Entry
 from resumed.model import Record, Running
+from resumed.pace import Pace
 from resumed.paths import Paths
 from resumed.view import View
 
@@ -57,6 +58,7 @@ class Glance:
     view: View
     inbox: Inbox
     hints: Record
+    pace: Pace
 
     def told(self, entry: Entry) -> Record:
         """Return what worker and daemon tell of a running item beside the journal."""
@@ -77,9 +79,22 @@ def look(paths: Paths) -> Glance:
         RefusedError: This user may not look.
     """
     now = time.time()
-    life = live(paths, now)
-    hints = {"steps": steps(paths), "now": now_told.read(paths.state)}
-    return Glance(now, life, view.look(paths), inbox(paths.inbox), hints)
+    # The journal last: it is what everything else is held against.
+    around = live(paths, now), inbox(paths.inbox), hints(paths)
+    return Glance(now, around[0], view.look(paths), *around[1:], pace.measure(paths, now))
+
+
+def hints(paths: Paths) -> Record:
+    """Read what workers and daemon tell beside the journal."""
+    return {"steps": steps(paths), "now": now_told.read(paths.state)}
+
+
+def disk(paths: Paths) -> tuple[int, int] | None:
+    """Return the free bytes and all bytes of the spool's disk."""
+    with suppress(OSError):
+        about = os.statvfs(paths.spool)
+        return about.f_bavail * about.f_frsize, about.f_blocks * about.f_frsize
+    return None
 
 
 def live(paths: Paths, now: float) -> Life:

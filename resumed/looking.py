@@ -5,6 +5,8 @@ With ``--json``, `ls` prints the documents of `resumed.documents`, and
 `resumed.picture`.
 """
 
+import sys
+
 import click
 
 from resumed import documents, glance, listing
@@ -17,11 +19,14 @@ from resumed.text import escape
 
 
 @click.command("status")
+@click.option("--watch", is_flag=True, help="Stay, and show what changes.")
 @json_option
 @pass_site
-def status_command(site: Site, *, as_json: bool) -> None:
+def status_command(site: Site, *, watch: bool, as_json: bool) -> None:
     """Tell at a glance what runs, waits and failed, and whether the daemon lives."""
-    picture = Picture(glance.look(site.paths))
+    if watch:
+        _watch(site, as_json=as_json)
+    picture = Picture(glance.look(site.paths), glance.disk(site.paths))
     if picture.glance.view.doubt:
         warn(f"may not survive a power cut: {picture.glance.view.doubt}")
     if as_json:
@@ -29,6 +34,18 @@ def status_command(site: Site, *, as_json: bool) -> None:
         return
     for line in picture.lines(site.command):
         click.echo(line)
+
+
+def _watch(site: Site, *, as_json: bool) -> None:
+    from resumed import watching  # noqa: PLC0415 - for those who stay
+
+    if as_json:
+        for document in watching.documents(site.paths):
+            show_json(document)
+            sys.stdout.flush()
+    if not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal, or --json")
+    watching.draw(site.paths, site.command)
 
 
 @click.command("ls")

@@ -8,7 +8,8 @@ Its shape, on one line::
      "ever": {"done": 120, "failed": 3}, "inbox": {"files": 3, "counted_all": true,
      "names": ["b.jpg"], "left_alone": [{"name": "x", "kind": "folder"}]},
      "running": [item, ...], "waiting": [item, ...], "oldest_pending_at": null,
-     "next_due_at": "...", "generation": "7f3a9c1e"}
+     "next_due_at": "...", "disk": {"free_bytes": 1, "total_bytes": 2}, "generation": "7f3a9c1e",
+     "pace": {"minute": 3, "hour": 40, "day": 900, "hours": [0, ...], "counted_all": true}}
 
 *state* is up, hung or down. *counts* is of now, *ever* since the journal began.
 *waiting* has the items due first, *running* all; items are as in `resumed.documents`, at most
@@ -24,8 +25,9 @@ from resumed.documents import reason
 from resumed.entry import Entry
 from resumed.glance import Glance
 from resumed.listing import clock, plural, span
-from resumed.model import Held, Pending, Record, Running, Waiting, timestamp
-from resumed.text import escape
+from resumed.model import Held, Open, Pending, Record, Running, Waiting, timestamp
+from resumed.pace import sparkline
+from resumed.text import escape, size
 
 ITEMS_LIMIT = 100
 _SHOWN_LIMIT = 10
@@ -35,8 +37,10 @@ _RESTING = ("held", "failed")
 class Picture:
     """One look at an instance, ready to be told."""
 
-    def __init__(self, glance: Glance) -> None:
+    def __init__(self, glance: Glance, disk: tuple[int, int] | None) -> None:
+        """*disk* is free and total bytes of the spool's disk, None where that is not told."""
         self.glance = glance
+        self._disk = disk
         self._now = glance.now
         self._of: dict[str, list[Entry]] = {name: [] for name in documents.STATES}
         for entry in glance.view.ledger.items.values():
@@ -68,6 +72,10 @@ class Picture:
             "waiting": [self._item(each) for each in waiting[:ITEMS_LIMIT]],
             "oldest_pending_at": _stamp(self._oldest()),
             "next_due_at": _stamp(due_at(waiting[0]) if waiting else None),
+            "disk": {"free_bytes": self._disk[0], "total_bytes": self._disk[1]}
+            if self._disk
+            else None,
+            "pace": seen.pace.document(),
             "generation": reading.generation if reading else None,
         }
 
@@ -91,8 +99,9 @@ class Picture:
 
     def lines(self, command: str) -> Iterator[str]:
         """Draw it for a person; *command* is how to call `resumed-ctl` again."""
-        yield from listing.columns([self._head(), *self._remedies(command), self._inbox_row()])
-        for name in ("running", "pending", "waiting", *_RESTING):
+        rows = [self._health(), self._head(), *self._remedies(command)]
+        yield from listing.columns([*rows, self._inbox_row(), *self._surroundings()])
+        for name in ("running", "open", "pending", "waiting", *_RESTING):
             yield from self._section(name, command)
         ever = self.glance.view.ledger.counts
         told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(ever.items()))
@@ -101,6 +110,21 @@ class Picture:
             yield "left alone in the inbox, as no regular files:"
             rows = [(escape(name), kind) for name, kind in self.glance.inbox.strangers]
             yield from listing.columns(rows, indent="  ")
+
+    def _health(self) -> tuple[str, str]:
+        why = self.troubles()
+        return "health ", f"not well: {'; '.join(why)}" if why else "well"
+
+    def _surroundings(self) -> Iterator[tuple[str, str]]:
+        seen = self.glance.pace
+        most = "" if seen.whole else "at least "
+        told = f"{seen.minute} in the last minute, {seen.hour} hour, {most}{seen.day} day"
+        yield "pace", f"{told}  {sparkline(seen.hours)}".rstrip()
+        oldest = self._oldest()
+        if oldest is not None:
+            yield "oldest", f"taken {span(self._now - oldest)} ago and not begun"
+        if self._disk:
+            yield "disk", f"{size(self._disk[0])} free of {size(self._disk[1])}"
 
     def _head(self) -> tuple[str, str]:
         life = self.glance.life
@@ -143,7 +167,7 @@ class Picture:
         if name == "held" and entries:
             hint = f"  go on: '{command} release NAME'"
         yield f"{name:8} {len(entries)}{hint}"
-        if name in ("running", "waiting"):
+        if name in ("running", "open", "waiting"):
             shown = entries[:_SHOWN_LIMIT]
             rows = [(escape(each.name), self._told(each)) for each in shown]
             yield from listing.columns(rows, indent="  ")
@@ -165,6 +189,8 @@ class Picture:
                 return f"attempt {attempt + 1} {when} ({clock(due, self._now)}){where}: " + reason(
                     fault
                 )
+            case Open(at):
+                return f"a job, for {span(self._now - at)}"
             case Held(why, _, _):
                 return escape(why)
             case _:

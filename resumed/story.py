@@ -125,6 +125,20 @@ def everything(paths: Paths) -> Iterator[Record]:
     yield from facts(paths, [b"{"])
 
 
+def last_claim(paths: Paths) -> float | None:
+    """Return when the last item was claimed, None when nothing is kept of any."""
+    needle = _holding("kind", "claimed")
+    for path in (paths.journal, *reversed(_days(paths.history, ""))):
+        last = None
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            for line in file:
+                if needle in line:
+                    last = line
+        if last is not None and (record := unseal(last)) is not None:
+            return instant(record["at"])
+    return None
+
+
 class Diary:
     """Pick the facts that are about some items, as they come by; names are learnt from claims."""
 

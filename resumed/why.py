@@ -96,7 +96,7 @@ class Inquiry:
             sentence, do = f"{sentence}; but {whole.sentence}", whole.do
         return Reason(entry.name, verdict, sentence, do, entry.id)
 
-    def _stands(self, entry: Entry) -> tuple[str, str, str]:
+    def _stands(self, entry: Entry) -> tuple[str, str, str]:  # noqa: PLR0911 - one for each state
         """Return a verdict, a sentence and what to do for an item that was taken."""
         now, most = self._glance.now, self._config.retry.max_attempts
         match entry.state:
@@ -120,9 +120,21 @@ class Inquiry:
             case Done() | Removed():
                 return "over", "over, and on its way out of active/", ""
             case _:
+                if (first := self._namesake(entry)) is not None:
+                    sentence = f"waits for the item of its name before it, {first.id}"
+                    return "pending", sentence, f"'{self._command} why {first.id}'"
                 before = self._before(entry)
                 sentence = f"taken, and waits for a worker; {before} before it"
                 return "pending", sentence, "more workers may help" if before else ""
+
+    def _namesake(self, entry: Entry) -> Entry | None:
+        """Return the item that has to be over first: those of one name run one by one."""
+        for each in self._glance.view.ledger.items.values():
+            if isinstance(each.state, Done | Failed | Held | Removed):
+                continue
+            if each.name == entry.name and each.id < entry.id:
+                return each
+        return None
 
     def _before(self, entry: Entry) -> int:
         """Count the items that were taken before this one and have not begun."""

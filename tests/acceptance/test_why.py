@@ -228,6 +228,18 @@ def test_what_waits_for_a_worker_says_so(home, told, wait_until):
 
 
 @pytest.mark.usefixtures("running")
+def test_items_of_one_name_wait_for_each_other_and_say_so(home, told, why, wait_until):
+    (home.inbox / "later").write_text("text")
+    wait_until(lambda: home.records("waiting"))
+    (home.inbox / "later").write_text("again")
+    wait_until(lambda: len(home.records("claimed")) == 2)
+
+    assert [each["verdict"] for each in why("later")] == ["waiting", "pending"]
+    first, second = (each["id"] for each in home.records("claimed"))
+    assert told(second) == ("pending", f"waits for the item of its name before it, {first}")
+
+
+@pytest.mark.usefixtures("running")
 def test_held_failed_and_done_items_say_so(home, ctl, told, why, wait_until):
     for name in ("later", "bad", "good"):
         (home.inbox / name).write_text("text")

@@ -1,0 +1,156 @@
+"""Prove that nothing is lost: hold the journal against the folders, both ways.
+
+Everything live in the journal must be in the folder that its state names, as the very file;
+everything in our folders must be in the journal; the cumulative counts must not be less than
+what the history tells. A daemon at work moves files while we look, so what looks wrong is
+looked at again, and only what stays wrong is told.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from resumed import story, view
+from resumed.entry import Entry
+from resumed.ledger import Ledger
+from resumed.model import Done, Failed, Held, Record, Removed, Running
+from resumed.paths import Paths
+
+SIDECAR_SUFFIX = ".failure.txt"
+WORK_SUFFIX = ".work"
+LOOKS = 4
+PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """Say what does not agree: a *kind* (missing, unknown, count), where, and what to do."""
+
+    kind: str
+    place: str
+    sentence: str
+    id: str | None = None
+
+    def document(self) -> Record:
+        """Describe it as JSON."""
+        return {
+            "kind": self.kind,
+            "place": self.place,
+            "sentence": self.sentence,
+            "id": self.id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Hold the result: how much was looked at, and what does not agree."""
+
+    items: int
+    files: int
+    discrepancies: tuple[Discrepancy, ...]
+
+
+def audit(paths: Paths, sleep: Callable[[float], None] = time.sleep) -> Audit:
+    """Look until what disagrees has gone, or has stayed the same through several looks.
+
+    Raises:
+        JournalError: A person must look at the journal first.
+        RefusedError: This user may not look.
+    """
+    found = _look(paths)
+    lasting = set(found.discrepancies)
+    for _ in range(LOOKS - 1):
+        if not lasting:
+            break
+        sleep(PAUSE_SECONDS)
+        found = _look(paths)
+        lasting &= set(found.discrepancies)
+    told = tuple(each for each in found.discrepancies if each in lasting)
+    return Audit(found.items, found.files, told)
+
+
+def _look(paths: Paths) -> Audit:
+    try:
+        ledger = view.look(paths).ledger
+        files = {name: list(_files(getattr(paths, name))) for name in ("active", "hold", "failed")}
+        wrong = [*_missing(paths, ledger), *_unknown(paths, ledger, files)]
+    except PermissionError as error:
+        raise view.closed(Path(str(error.filename or paths.spool))) from error
+    wrong += _counts(paths, ledger)
+    return Audit(len(ledger.items), sum(map(len, files.values())), tuple(wrong))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield what is below *folder* and is no folder, by its path from there."""
+    for place, _, names in os.walk(folder, onerror=_refuse):
+        for name in names:
+            yield str(Path(place, name).relative_to(folder))
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _missing(paths: Paths, ledger: Ledger) -> Iterator[Discrepancy]:
+    for entry in ledger.items.values():
+        places = list(_places(paths, entry))
+        if places and not any(_is_file_of(entry, place) for place in places):
+            do = "the next start records it as gone" if entry.kept_as else "a start looks for it"
+            sentence = f"{entry.name}: its file is not there; {do}"
+            yield Discrepancy("missing", str(places[0]), sentence, entry.id)
+
+
+def _places(paths: Paths, entry: Entry) -> Iterator[Path]:
+    """Yield where an item's file may be, the place that its state names first."""
+    active = paths.active / entry.id / Path(entry.name).name
+    match entry.state:
+        case Done() | Removed():
+            return
+        case Failed(_, _, _, _, _, kept_as):
+            yield active if kept_as is None else paths.failed / kept_as
+        case Held(_, _, kept_as) if kept_as is not None:
+            yield paths.hold / kept_as
+            yield paths.failed / kept_as
+        case _:
+            yield active
+            if entry.kept_as is not None:
+                yield paths.failed / entry.kept_as
+                yield paths.hold / entry.kept_as
+
+
+def _is_file_of(entry: Entry, place: Path) -> bool:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        status = place.stat(follow_symlinks=False)
+        # A handler may write to its file, or put another in its place.
+        return isinstance(entry.state, Running) or status.st_ino == entry.identity.inode
+    return False
+
+
+def _unknown(paths: Paths, ledger: Ledger, files: dict[str, list[str]]) -> Iterator[Discrepancy]:
+    for name in files["active"]:
+        folder, slash, _ = name.partition("/")
+        if slash and folder.removesuffix(WORK_SUFFIX) not in ledger.items:
+            sentence = f"{name}: no record speaks of it; the next start adopts it"
+            yield Discrepancy("unknown", str(paths.active / name), sentence)
+    kept = {entry.kept_as for entry in ledger.items.values()}
+    for shelf in ("hold", "failed"):
+        for name in files[shelf]:
+            owner = name.removesuffix(SIDECAR_SUFFIX)
+            if name not in kept and owner not in kept:
+                sentence = f"{name}: no record speaks of it; move it into the inbox, or away"
+                yield Discrepancy("unknown", str(getattr(paths, shelf) / name), sentence)
+
+
+def _counts(paths: Paths, ledger: Ledger) -> Iterator[Discrepancy]:
+    told = dict.fromkeys(story.OUTCOMES, 0)
+    for record in story.outcomes(paths):
+        told[record["kind"]] += 1
+    for outcome, count in told.items():
+        counted = ledger.counts.get(outcome, 0)
+        if counted < count:
+            sentence = f"the journal counts {counted}, the history tells of {count} {outcome}"
+            yield Discrepancy("count", str(paths.journal), sentence)

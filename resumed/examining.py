@@ -1,0 +1,98 @@
+"""Examine an instance: `audit`, `health`, `metrics`, `doctor`.
+
+With ``--json`` `audit` prints one object for what does not agree, nothing when all does::
+
+    {"kind": "missing", "place": "/x/active/019a.../a.txt", "sentence": "...", "id": "019a..."}
+
+`health` one object: ``{"status": "ok", "why": [], "numbers": {"pending": 0, ...}}``, and
+`doctor` one for each finding: ``{"verdict": "fine", "about": "...", "sentence": "..."}``,
+where the verdict is fine, warning or wrong.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from resumed import audit, durable, glance, health, metrics
+from resumed.errors import JournalError
+from resumed.health import CRITICAL, UNKNOWN, Health
+from resumed.listing import plural
+from resumed.site import Site, json_option, pass_site, show_json
+from resumed.text import escape
+from resumed.view import RefusedError
+
+
+@click.command("audit")
+@json_option
+@pass_site
+def audit_command(site: Site, *, as_json: bool) -> int:
+    """Prove that nothing is lost: journal and folders agree, both ways; 1 when not."""
+    found = audit.audit(site.paths)
+    for each in found.discrepancies:
+        if as_json:
+            show_json(each.document())
+        else:
+            click.echo(f"{each.kind}: {escape(each.place)}: {escape(each.sentence)}")
+    if not as_json:
+        told = f"{plural(found.items, 'item')} and {plural(found.files, 'file')} looked at"
+        wrong = plural(len(found.discrepancies), "discrepancy").replace("cys", "cies")
+        click.echo(f"{told}: {wrong if found.discrepancies else 'all agree'}")
+    return 1 if found.discrepancies else 0
+
+
+@click.command("health")
+@json_option
+@pass_site
+def health_command(site: Site, *, as_json: bool) -> int:
+    """Judge for a monitoring system: one line, and 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
+    try:
+        expect = site.config().expect
+        verdict = health.judge(site.paths, glance.look(site.paths), expect)
+    except RefusedError as error:
+        verdict = Health(UNKNOWN, (str(error),), {})
+    except JournalError as error:
+        verdict = Health(CRITICAL, (str(error),), {})
+    if as_json:
+        show_json(verdict.document())
+    else:
+        click.echo(verdict.line())
+    return verdict.status
+
+
+@click.command("metrics")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Replace this file."
+)
+@pass_site
+def metrics_command(site: Site, output: Path | None) -> None:
+    """Write OpenMetrics text, for node_exporter's textfile collector or by a timer."""
+    seen = glance.look(site.paths)
+    numbers = health.measure(site.paths, seen)
+    told = metrics.exposition(seen, numbers, glance.disk(site.paths))
+    if output is None:
+        sys.stdout.write(told)
+        return
+    folder = durable.open_folder(output.absolute().parent)
+    try:
+        durable.replace(folder, output.name, told.encode(), 0o644)
+    finally:
+        os.close(folder)
+
+
+@click.command("doctor")
+@json_option
+@pass_site
+def doctor_command(site: Site, *, as_json: bool) -> int:
+    """Try everything that an instance depends on; 1 when something is wrong."""
+    from resumed import doctor  # noqa: PLC0415 - imports half of the daemon
+
+    wrong = False
+    for each in doctor.examine(site.config()):
+        wrong = wrong or each.verdict == "wrong"
+        if as_json:
+            show_json(each.document())
+        else:
+            click.echo(f"{each.verdict:8} {each.about}: {escape(each.sentence)}")
+    return 1 if wrong else 0
