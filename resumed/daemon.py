@@ -138,6 +138,8 @@ class Daemon:
         engine.attend(Whole(self._pause, self._unpause, self._reload_now))
         engine.selector.register(self._signals.fd, 1, None)
         self._before = tally.ended(engine.recorder.ledger)
+        # What fell due while nobody was here is not to come at once; a drain has no later.
+        engine.runner.spread_overdue = watching
         engine.resume()
         self._tell_resuming()
         engine.pool.start()
@@ -146,7 +148,7 @@ class Daemon:
             self._lookout.listen()
         engine.intake.scan()
         self._wait_for_workers()
-        if watching:
+        if watching and not self.stopping:
             engine.turn()
             self._notifier.ready()
             self._tell("ready", inbox=str(self.config.paths.inbox))

@@ -35,6 +35,7 @@ from resumed.wire import Assignment
 OUTPUT_LIMIT_BYTES = 4096
 AHEAD_SECONDS = 0.005
 RECALL_SECONDS = 0.1
+OVERDUE_SECONDS = 1.0
 
 
 class Workers(Protocol):
@@ -91,6 +92,7 @@ class Runner:
         as it ends in a few milliseconds.
         """
         self.limits = limits
+        self.spread_overdue = False
         self.ended: list[Entry] = []
         self.missing: list[Entry] = []
         self.jobs: Jobs
@@ -127,7 +129,9 @@ class Runner:
         match entry.state:
             case Waiting(_, _, _, at, delay):
                 # A clock that jumped must neither start a storm nor lose a retry.
-                rest = min(max(at + delay - self._recorder.now(), 0.0), delay)
+                rest = min(at + delay - self._recorder.now(), delay)
+                if rest < -OVERDUE_SECONDS and self.spread_overdue:
+                    rest = self.limits.policy.spread_seconds()
                 self._schedule.add_waiting(entry.id, entry.name, now + rest)
             case _ if entry.suspect:
                 self._schedule.add_suspect(entry.id, entry.name, now)

@@ -71,6 +71,10 @@ class Policy(Protocol):
         """Return the seconds to wait after so many failures, None when they are used up."""
         ...
 
+    def spread_seconds(self) -> float:
+        """Draw a delay that keeps apart what would otherwise come at once."""
+        ...
+
     def is_transient(self, qualified_names: Sequence[str], errno: int | None = None) -> bool:
         """Tell whether an exception with these class names is worth another attempt."""
         ...
