@@ -1,0 +1,56 @@
+"""Measure the parts of a job, beside a loop that appends and syncs each 64."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from harness import Row, folder, home, median, rounds, run, spread
+
+
+def _append(where: Path, parts: int) -> dict:
+    """Append a line for each part, synced each 64."""
+    from floor import line
+
+    fd = os.open(where / "bare.jsonl", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    started = time.perf_counter()
+    for number in range(parts):
+        os.write(fd, line(f"part-{number:07d}", 1))
+        if number % 64 == 63:
+            os.fdatasync(fd)
+    os.fdatasync(fd)
+    seconds = time.perf_counter() - started
+    os.close(fd)
+    return {"rate": parts / seconds}
+
+
+def _job(where: Path, parts: int) -> dict:
+    made = home(where / "home", workers=2)
+    config = made / "resumed.toml"
+    config.write_text(config.read_text() + '\n[job]\nmatch = ["*.jsonl"]\nid = "id"\n')
+    with (made / "inbox" / "parts.jsonl").open("w") as file:
+        for number in range(parts):
+            file.write(json.dumps({"id": f"p{number:07d}", "value": number}) + "\n")
+    taken = run("drained.py", made)
+    shutil.rmtree(made)
+    return {"rate": parts / taken["seconds"], **taken}
+
+
+def parts(count: int, times: int) -> list[Row]:
+    """Run a job of *count* parts whose handler does nothing."""
+    with folder() as where:
+        results = rounds(
+            {"bare": lambda: _append(where, count), "ours": lambda: _job(where, count)}, times
+        )
+    shares = [each["ours"]["rate"] / each["bare"]["rate"] for each in results]
+    rate = median([each["ours"]["rate"] for each in results])
+    return [
+        Row(
+            f"a job of {count:,} parts, 2 workers",
+            f"{rate:,.0f}/s, {spread(shares, ' x bare')}",
+            ">= 10,000/s and >= 0.4 x bare",
+            rate >= 10_000 and median(shares) >= 0.4,
+            {"rounds": results},
+        )
+    ]
