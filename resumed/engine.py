@@ -127,7 +127,7 @@ class Engine:
             self.recorder, self.spool, self.runner, self.reconciler, marker_of, self._clocks.mint
         )
         resumption.run(config.paths.state / "marks")
-        self.foreman.sweep()
+        self.foreman.resume()
 
     def drain(self) -> None:
         """Claim and begin nothing more; what runs goes on to its end."""

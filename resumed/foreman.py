@@ -19,6 +19,7 @@ from collections.abc import Callable
 from resumed import jobbook, roll, verdict
 from resumed.closing import SEPARATOR, Closing
 from resumed.entry import Entry
+from resumed.jobbook import JobBook
 from resumed.jobyard import JobYard
 from resumed.mark import Mark
 from resumed.model import Fact, Fault
@@ -77,7 +78,8 @@ class Foreman(PieceWork):
         )
         self._jobs: dict[str, OpenJob] = {}
         self._queue: deque[Entry] = deque()
-        self._traces: dict[str, dict[int, int]] = {}
+        self._traces: dict[str, dict[str, int]] = {}
+        self._books: dict[str, JobBook] = {}
         self._busy: dict[str, float] = {}
         self._over: list[str] = []
         self.use(config)
@@ -168,7 +170,7 @@ class Foreman(PieceWork):
         """Take in that an attempt had begun of which the last daemon did not hear."""
         job_id, _, what = mark.id.partition(SEPARATOR)
         if what not in ("", REDUCE):  # an item that is over; what is claimed by a record before
-            self._traces.setdefault(job_id, {})[int(what, 16)] = mark.attempt
+            self._traces.setdefault(job_id, {})[what] = mark.attempt
 
     def work(self, now: float) -> None:
         """Go on with all jobs, a little."""
@@ -210,23 +212,32 @@ class Foreman(PieceWork):
         times += self._busy.values()
         return min((each for each in times if each is not None), default=None)
 
-    def sweep(self) -> None:
-        """Archive the journals of jobs that are over."""
+    def resume(self) -> None:
+        """Record what was traced before new workers leave new marks; archive what is over."""
         for job_id in self._yard.journals():
             if job_id not in self._recorder.ledger.items:
                 self._yard.archive(job_id)
+            elif marks := self._traces.get(job_id):
+                book = self._books[job_id] = self._yard.book(job_id, self._recorder.now)
+                book.record("traced", marks=marks)
+                book.commit(urgent=True)
+        self._traces.clear()
 
     def close(self) -> None:
         """Let go of all jobs; they go on with the next start."""
         self.commit()
         for job in self._jobs.values():
             job.close()
+        for book in self._books.values():
+            book.close()
 
     def abandon(self) -> None:
         """Let go of them without another word to the disk."""
         for job in self._jobs.values():
             job.lines.close()
             job.book.abandon()
+        for book in self._books.values():
+            book.abandon()
 
     # opening
 
@@ -254,16 +265,17 @@ class Foreman(PieceWork):
 
     def _open(self, entry: Entry) -> None:
         """Open a job; whatever hinders that is told with its file in ``failed/``."""
+        book = self._books.get(entry.id) or self._yard.book(entry.id, self._recorder.now)
+        self._books.pop(entry.id, None)
         try:
             job = open_job(
                 entry,
+                book,
                 self._yard,
                 id_field=self._closing.settings.id,
                 version=self._version,
                 max_crashes=self.limits.max_crashes,
-                now=self._recorder.now,
                 tell=self._tell,
-                traces=self._traces.pop(entry.id, {}),
             )
         except RefusedError as error:
             self._runner.fail(entry, error.fault)

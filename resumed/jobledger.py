@@ -10,6 +10,7 @@ particulars; *part* is a part's id, *key* its mark and content (`resumed.records
     waiting       part, key, attempt, step, error: {kind, text}, delay, output
     interrupted   part, key, attempt
     crashed       part, key, attempt
+    traced        marks: {mark: attempt}: had begun, as workers' marks tell after a kill
     done          part, key, attempt, seconds, result
     failed        part, key, attempt, step, error, output
     bad           part, key, line, error          a line that cannot be a part
@@ -69,6 +70,7 @@ class JobLedger:
         self.roll = Roll()
         self.tries: dict[int, Tries] = {}
         self.running: dict[int, str] = {}
+        self.traces: dict[int, int] = {}
         self.reduce = Reduce()
         self.fault: Record | None = None
         self.closed: Record | None = None
@@ -82,6 +84,7 @@ class JobLedger:
             "waiting": self._waiting,
             "interrupted": self._interrupted,
             "crashed": self._crashed,
+            "traced": self._traced,
             "done": self._done,
             "failed": self._failed,
             "bad": self._bad,
@@ -157,6 +160,10 @@ class JobLedger:
         number = self._end(r)
         self.roll.turn(number, roll.PENDING)
         self.tries_of(number).crashes += 1
+        self.traces.pop(self.roll.marks[number], None)
+
+    def _traced(self, r: Record) -> None:
+        self.traces.update((int(mark, 16), attempt) for mark, attempt in r["marks"].items())
 
     def _done(self, r: Record) -> None:
         number = self._end(r)

@@ -22,16 +22,15 @@ class RefusedError(Exception):
 
 def open_job(  # noqa: PLR0913 - what a job depends on
     entry: Entry,
+    book: JobBook,
     yard: JobYard,
     *,
     id_field: str | None,
     version: str,
     max_crashes: int,
-    now: Callable[[], float],
     tell: Callable[..., None],
-    traces: dict[int, int],
 ) -> OpenJob:
-    """Open a job, new or not; its journal is durable on return.
+    """Open a job, new or not, whose journal is *book*; that is durable on return.
 
     A job that was closed is taken up again with what failed in it, unless it only has to be
     put into ``failed/`` yet.
@@ -40,7 +39,6 @@ def open_job(  # noqa: PLR0913 - what a job depends on
         RefusedError: It goes to ``failed/``; its journal says so.
         JournalError: A person must look at its journal.
     """
-    book = yard.book(entry.id, now)
     ledger = book.ledger
     if book.torn:
         tell("torn", file=str(book.path), bytes=book.torn.length_bytes, kept_as="*.tail-*")
@@ -69,7 +67,6 @@ def open_job(  # noqa: PLR0913 - what a job depends on
         folder=yard.scratch(entry.id),
         path=yard.path(entry),
         lock=yard.lock(entry.id),
-        traces=traces,
     )
 
 

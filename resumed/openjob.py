@@ -34,7 +34,7 @@ class ChangedError(Exception):
 class OpenJob:
     """One open job. *folder* is its scratch folder, *lock* what its attempts hold."""
 
-    def __init__(  # noqa: PLR0913 - what a job consists of
+    def __init__(
         self,
         entry: Entry,
         book: JobBook,
@@ -43,9 +43,7 @@ class OpenJob:
         folder: Path,
         path: Path,
         lock: str,
-        traces: dict[int, int],
     ) -> None:
-        """*traces* has attempts, by mark, that had begun when the last daemon died."""
         self.entry = entry
         self.book = book
         self.lines = lines
@@ -57,7 +55,6 @@ class OpenJob:
         self.gathered = False
         self.in_hand = 0
         self.litter: list[str] = []
-        self._traces = traces
         self._path = str(path)
         self._lock = lock
         self._again: deque[int] = deque()
@@ -250,7 +247,7 @@ class OpenJob:
             self._unchanged += 1
         parts.see(number, found.offset)
         self._still_there += number < self._known
-        attempt = self._traces.pop(found.mark, 0) if self._traces else 0
+        attempt = self.ledger.traces.get(found.mark, 0) if self.ledger.traces else 0
         if attempt > parts.attempts[number]:
             key = records.key(found.mark, found.content)
             self.book.record("crashed", part=found.id, key=key, attempt=attempt)

@@ -1,0 +1,295 @@
+"""Run files of records with the real daemon: kill it, spoil them, mend them, count reduces.
+
+As in `test_kills`, handlers tell an oracle what they do, one line each, in one file that the
+kernel appends to.
+"""
+
+import json
+import random
+import time
+from collections import Counter, defaultdict
+
+import pytest
+
+CONFIG = """
+handler = "handler:process"
+workers = 2
+settle = 0
+max_crashes = 100
+[retry]
+initial = "100ms"
+jitter = "50ms"
+[job]
+match = ["*.jsonl", "*.csv"]
+id = "id"
+reduce = "handler:reduce"
+results = true
+"""
+
+HANDLER = """
+import os, time
+from resumed import PermanentError, TransientError
+
+
+def tell(*words):
+    log = os.open(os.environ["ORACLE"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(log, (" ".join(map(str, words)) + chr(10)).encode())
+    os.close(log)
+
+
+def process(item):
+    tell("begin", item.job, item.part_id, item.attempt, item.key)
+    time.sleep(float(item.part.get("seconds", 0.01)))
+    what = item.part.get("what")
+    if what == "bad":
+        raise PermanentError("a bad row")
+    if what == "once" and item.attempt == 1:
+        raise TransientError("not now")
+    if what == "fatal":
+        raise KeyError("no such account")
+    tell("end", item.job, item.part_id, item.attempt, item.key)
+    return int(item.part["n"])
+
+
+def reduce(job):
+    tell("reduce", job.id, "-", job.attempt, job.key)
+    time.sleep(0.01)
+    results = list(job.results())
+    tell("reduced", job.id, "-", job.attempt, job.key)
+    return {"sum": sum(n for _, n in results), "order": [part for part, _ in results]}
+"""
+
+
+@pytest.fixture
+def oracle(home, tmp_path):
+    home.configure(CONFIG, handler=HANDLER)
+    path = tmp_path / "oracle"
+    path.touch()
+    return path
+
+
+def told(oracle, kind=None):
+    lines = [line.split() for line in oracle.read_text().splitlines()]
+    return [line for line in lines if kind in (None, line[0])]
+
+
+def drop(home, name, rows):
+    hidden = home.inbox / f".{name}.tmp"
+    hidden.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    hidden.rename(home.inbox / name)
+
+
+def rows(count, **more):
+    return [{"id": f"p{n}", "n": n, **more} for n in range(count)]
+
+
+def job_records(home, kind=None):
+    found = []
+    for path in [*(home.state / "jobs").glob("*.jsonl"), *home.state.glob("jobs/archive/*")]:
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            record = json.loads(line)
+            if kind in (None, record["kind"]):
+                found.append({"job": path.stem, **record})
+    return found
+
+
+def done_parts(home):
+    return {(each["job"], each["part"]) for each in job_records(home, "done")}
+
+
+@pytest.mark.timeout(500)
+def test_kills_leave_one_reduce_and_repeat_no_done_part(home, daemon, oracle, wait_until):
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    kills = 36
+    seen = []
+    for kill in range(kills):
+        drop(home, f"job{kill}.jsonl", rows(5))
+        before = len(told(oracle))
+        process = daemon.start(ORACLE=str(oracle))
+        # Twelve lines tell of an undisturbed job; the last ones kill after its reduce.
+        until = before + kill % 13
+        wait_until(lambda until=until: len(told(oracle)) >= until, 30, what="so many lines")
+        time.sleep(chance.uniform(0, 0.015))
+        process.kill()
+        seen.append((len(told(oracle)), done_parts(home)))
+    last = daemon(ORACLE=str(oracle))
+    wait_until(lambda: len(home.names("done")) == 2 * kills, 60, what=last.tail())
+    assert last.stop() == 0
+
+    lines = told(oracle)
+    begun = Counter(
+        (job, part, attempt) for what, job, part, attempt, _ in lines if what == "begin"
+    )
+    assert max(begun.values()) == 1, "an attempt's number was used twice"
+    for heard, done in seen:
+        again = {(job, part) for what, job, part, *_ in lines[heard:] if what == "begin"}
+        assert not again & done, "a part that was recorded done ran again"
+    reduced = Counter(each["job"] for each in job_records(home, "reduced"))
+    assert len(reduced) == kills
+    assert set(reduced.values()) == {1}, "a reduce was recorded done twice"
+    keys = defaultdict(set)
+    for _, job, _, _, key in told(oracle, "reduce"):
+        keys[job].add(key)
+    assert all(len(each) == 1 for each in keys.values())
+    assert not home.names("failed")
+    for result in home.done.glob("*.results.jsonl"):
+        parts = [json.loads(line) for line in result.read_text().splitlines()]
+        assert parts == [{"part": f"p{n}", "result": n} for n in range(5)]
+
+
+def test_failed_rows_keep_the_job_in_failed_and_the_rest_is_done(home, drain, oracle, monkeypatch):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    (home.inbox / "orders.csv").write_bytes(
+        b"\xef\xbb\xbfid,n,what\r\na,1,\r\nb,2,bad\r\nc,3\r\nd,4,once\r\n\xff,5,\r\na,1,\r\nb,9,\r\n"
+    )
+
+    drain("--wait")
+
+    assert home.names("failed") == ["orders.csv"]
+    note = (home.failed / "orders.csv.failure.txt").read_text()
+    assert "4 of 6 parts failed" in note
+    assert "retry" in note
+    bad = {each["part"]: each["error"]["text"] for each in job_records(home, "bad")}
+    assert set(bad) == {"line 4", "line 6", "line 8"}
+    assert "columns" in bad["line 4"]
+    assert "UTF-8" in bad["line 6"]
+    assert "'b'" in bad["line 8"]
+    assert {each["part"] for each in job_records(home, "done")} == {"a", "d"}
+    assert [each["part"] for each in job_records(home, "failed")] == ["b"]
+    assert not told(oracle, "reduce")
+
+
+def test_an_empty_file_is_reduced_once_over_nothing(home, drain, oracle, monkeypatch):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    (home.inbox / "nothing.jsonl").touch()
+
+    drain()
+
+    assert [each["result"] for each in job_records(home, "reduced")] == [{"sum": 0, "order": []}]
+    assert sorted(home.names("done")) == ["nothing.jsonl", "nothing.jsonl.results.jsonl"]
+
+
+def test_results_come_in_the_order_of_the_file(home, drain, oracle, monkeypatch):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    slow_first = [{"id": f"p{n}", "n": n, "seconds": 0.3 if n == 0 else 0} for n in range(40)]
+    drop(home, "a.jsonl", slow_first)
+
+    drain()
+
+    (reduced,) = job_records(home, "reduced")
+    assert reduced["result"]["order"] == [f"p{n}" for n in range(40)]
+
+
+def test_an_exception_of_fail_job_on_fails_the_job_and_skips_the_rest(
+    home, drain, oracle, monkeypatch
+):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    home.configure(CONFIG + 'fail_job_on = ["KeyError"]\n', handler=HANDLER)
+    many = rows(3000)
+    many[1]["what"] = "fatal"
+    drop(home, "a.jsonl", many)
+
+    drain()
+
+    assert home.names("failed") == ["a.jsonl"]
+    (fault,) = job_records(home, "job_failed")
+    assert (fault["error"]["kind"], fault["part"]) == ("builtins.KeyError", "p1")
+    assert len(told(oracle, "begin")) < 1000
+    assert not told(oracle, "reduce")
+
+
+def test_tolerated_failures_do_not_keep_the_reduce_back(home, drain, oracle, monkeypatch):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    home.configure(CONFIG + 'tolerate = "20%"\n', handler=HANDLER)
+    drop(home, "a.jsonl", [*rows(4), {"id": "x", "n": 9, "what": "bad"}])
+
+    drain()
+
+    (reduced,) = job_records(home, "reduced")
+    assert reduced["result"]["sum"] == 6
+    assert "a.jsonl" in home.names("done")
+
+
+def test_a_failed_job_moved_back_runs_only_what_failed(home, drain, oracle, monkeypatch):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    drop(home, "a.jsonl", [*rows(4), {"id": "x", "n": 9, "what": "bad"}])
+    drain()
+    home.configure(CONFIG, handler=HANDLER.replace('what == "bad"', "False"))
+    before = len(told(oracle))
+
+    (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
+    drain()
+
+    ran = [line[2] for line in told(oracle)[before:] if line[0] == "begin"]
+    assert ran == ["x"]
+    (reduced,) = job_records(home, "reduced")
+    assert reduced["result"] == {"sum": 15, "order": ["p0", "p1", "p2", "p3", "x"]}
+
+
+def test_a_part_that_kills_its_worker_fails_and_its_neighbours_go_on(
+    home, drain, oracle, monkeypatch
+):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    killing = HANDLER.replace('raise PermanentError("a bad row")', "os.kill(os.getpid(), 9)")
+    home.configure(CONFIG.replace("initial", "max_attempts = 2\ninitial"), handler=killing)
+    drop(home, "a.jsonl", [{"id": "x", "n": 9, "what": "bad"}, *rows(50)])
+
+    drain("--wait")
+
+    assert home.names("failed") == ["a.jsonl"]
+    (failed,) = job_records(home, "failed")
+    assert failed["part"] == "x"
+    assert failed["error"]["kind"].startswith("signal 9")
+    assert len(job_records(home, "done")) == 50
+
+
+def test_steps_of_a_part_are_recorded_and_not_repeated(home, drain, oracle, monkeypatch):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    stepping = HANDLER.replace(
+        "    what = item.part",
+        '    item.step("one", tell, "step", "-", item.part_id)\n    what = item.part',
+    )
+    home.configure(CONFIG, handler=stepping)
+    drop(home, "a.jsonl", [{"id": "x", "n": 1, "what": "once"}, *rows(3)])
+
+    drain("--wait")
+
+    assert Counter(line[2] for line in told(oracle, "step")) == {"x": 1, "p0": 1, "p1": 1, "p2": 1}
+    assert "a.jsonl" in home.names("done")
+
+
+def test_a_reduce_has_attempts_of_its_own_and_always_one_key(home, drain, oracle, monkeypatch):
+    monkeypatch.setenv("ORACLE", str(oracle))
+    flaky = HANDLER.replace(
+        "    time.sleep(0.01)\n", '    if job.attempt < 3: raise TransientError("busy")\n'
+    )
+    home.configure(CONFIG, handler=flaky)
+    drop(home, "a.jsonl", rows(2))
+
+    drain("--wait")
+
+    assert [line[3] for line in told(oracle, "reduce")] == ["1", "2", "3"]
+    assert len({line[4] for line in told(oracle, "reduce")}) == 1
+    assert len(job_records(home, "reduced")) == 1
+
+
+def test_commands_get_parts_and_results_as_json_lines(home, drain):
+    home.configure(
+        """
+command = ["sh", "-c", "cat; test -n \\"$RESUMED_PART\\""]
+settle = 0
+[job]
+match = ["*.jsonl"]
+id = "id"
+reduce = ["sh", "-c", "wc -l"]
+"""
+    )
+    drop(home, "a.jsonl", rows(3))
+
+    drain()
+
+    assert [each["result"] for each in job_records(home, "done")] == rows(3)
+    assert [each["result"] for each in job_records(home, "reduced")] == [3]
+    assert home.names("done") == ["a.jsonl"]
