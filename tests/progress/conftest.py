@@ -29,6 +29,15 @@ AWS = {
     "aws_access_key_id": "testing",
     "aws_secret_access_key": "testing",
 }
+# One request at a time: moto looks at a condition and then writes, and two threads of it may
+# both find the condition true, which no DynamoDB does.
+MOTO = """
+import sys
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+application = DomainDispatcherApplication(create_backend_app)
+run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=False)
+"""
 # What another process needs to open the same backend: its kind, and how it is called.
 OPEN = """
 import json, sys, time
@@ -178,7 +187,7 @@ def aws_url() -> Iterator[str]:
         missing("moto's server is missing: pip install 'moto[server]' boto3")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-p", str(port)]
+    command = [sys.executable, "-W", "ignore", "-c", MOTO, str(port)]
     with running(command, lambda: socket.create_connection(("127.0.0.1", port), 1).close()):
         yield url
 
