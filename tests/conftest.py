@@ -22,12 +22,17 @@ START_SECONDS = 30
 FOLDERS = ("inbox", "active", "hold", "done", "failed", "out", "state")
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 30, *, what: str = "") -> None:
-    """Return when *condition* holds; fail the test when it does not in *timeout* seconds."""
+def wait_until(
+    condition: Callable[[], object], timeout: float = 30, *, what: str | Callable[[], str] = ""
+) -> None:
+    """Return when *condition* holds; fail the test when it does not in *timeout* seconds.
+
+    *what* was waited for, or is called to say how things stand then.
+    """
     until = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > until:
-            pytest.fail(f"not within {timeout} s: {what or condition}")
+            pytest.fail(f"not within {timeout} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.01)
 
 
@@ -97,7 +102,7 @@ class Daemon:
         wait_until(
             lambda: self.process.poll() is not None or "READY=1" in self.told(),
             START_SECONDS,
-            what=f"READY=1; {self.tail()}",
+            what=self.tail,
         )
         if self.process.poll() is not None:
             pytest.fail(f"the daemon ended with {self.process.returncode}: {self.tail()}")

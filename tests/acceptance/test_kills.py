@@ -136,7 +136,7 @@ def test_fifty_kills_cost_attempts_and_nothing_else(home, daemon, tmp_path, wait
         if home.journal.exists():
             seen.append(journal_now(home, len(heard)))
     last = daemon(ORACLE=str(oracle))
-    wait_until(lambda: home.ended() == FILES, 120, what=f"all files ended: {last.tail()}")
+    wait_until(lambda: home.ended() == FILES, 120, what=last.tail)
     assert last.stop() == 0
     seen.append(journal_now(home, len(log.read_text().splitlines())))
 

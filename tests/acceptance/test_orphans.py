@@ -72,7 +72,7 @@ def test_no_orphan_runs_beside_the_next_attempt(home, daemon, oracle, wait_until
     first.kill()
     second = daemon()
 
-    wait_until(lambda: home.names("done") == ["item"], 60, what=second.tail())
+    wait_until(lambda: home.names("done") == ["item"], 60, what=second.tail)
     words = [line.split()[0] for line in oracle.read_text().splitlines()]
     assert words == ["begin", "begin", "end"]
     assert not is_alive(orphan)

@@ -67,7 +67,7 @@ def test_twenty_one_hostile_names_are_only_names(home, daemon, ctl, wait_until):
 
     for number, name in enumerate(HOSTILE):
         write(home.inbox, name, b"content %d" % number)
-    wait_until(lambda: len(names_in(home.done)) == 21, what=running.tail())
+    wait_until(lambda: len(names_in(home.done)) == 21, what=running.tail)
 
     assert names_in(home.done) == set(HOSTILE)
     assert not names_in(home.inbox)
@@ -94,7 +94,7 @@ def test_hostile_names_of_failures_are_only_names(home, daemon, ctl, wait_until)
 
     for name in HOSTILE:
         write(home.inbox, name, b"")
-    wait_until(lambda: len(home.records("put_away")) == 21, what=running.tail())
+    wait_until(lambda: len(home.records("put_away")) == 21, what=running.tail)
 
     kept = {name for name in names_in(home.failed) if not name.endswith(b".failure.txt")}
     assert kept == set(HOSTILE)
@@ -139,7 +139,7 @@ def test_what_is_no_file_is_left_alone_and_shown(home, daemon, ctl, wait_until):
     running = daemon()
 
     (home.inbox / "ordinary").write_text("text")
-    wait_until(lambda: home.names("done") == ["ordinary"], what=running.tail())
+    wait_until(lambda: home.names("done") == ["ordinary"], what=running.tail)
 
     assert set(home.names("inbox")) == strangers
     assert (home.inbox / "folder" / "inside").read_text() == "text"
@@ -169,7 +169,7 @@ def test_an_empty_file_and_a_huge_sparse_one_are_files(home, daemon, wait_until)
         out.truncate(1 << 40)
     running = daemon()
 
-    wait_until(lambda: home.ended() == 2, what=running.tail())
+    wait_until(lambda: home.ended() == 2, what=running.tail)
 
     assert home.names("done") == ["empty", "sparse"]
     assert (home.done / "sparse").stat().st_size == 1 << 40
@@ -183,13 +183,13 @@ def test_an_unreadable_file_waits_until_it_is_readable(home, daemon, ctl, wait_u
         daemon.wrapper = AS_ANYBODY
     running = daemon()
     (home.inbox / "open").write_text("text")
-    wait_until(lambda: home.names("done") == ["open"], what=running.tail())
+    wait_until(lambda: home.names("done") == ["open"], what=running.tail)
     assert home.names("inbox") == ["shut"]
     assert "shut" in ctl("status").stdout
 
     (home.inbox / "shut").chmod(0o600)
 
-    wait_until(lambda: home.names("done") == ["open", "shut"], what=running.tail())
+    wait_until(lambda: home.names("done") == ["open", "shut"], what=running.tail)
     assert not home.names("failed")
 
 
@@ -211,12 +211,12 @@ def test_a_writer_that_comes_during_the_lease_stops_nobody(home, daemon, wait_un
         each.start()
     for name in names:
         (home.inbox / name).write_text(name)
-    wait_until(lambda: home.ended() > 20 or not names_in(home.inbox), 20, what=running.tail())
+    wait_until(lambda: home.ended() > 20 or not names_in(home.inbox), 20, what=running.tail)
     over.set()
     for each in writers:
         each.join()
 
-    wait_until(lambda: home.ended() == len(names), what=running.tail())
+    wait_until(lambda: home.ended() == len(names), what=running.tail)
     assert home.names("done") == names
     assert all((home.done / name).read_text() == name for name in names)
     assert running.stop() == 0
