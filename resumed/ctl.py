@@ -36,6 +36,7 @@ COMMANDS = {
     "health": "resumed.examining",
     "metrics": "resumed.examining",
     "doctor": "resumed.examining",
+    "report": "resumed.examining",
     "journal": "resumed.mending",
 }
 

@@ -25,6 +25,7 @@ where *error* is ``{"kind": "builtins.ValueError", "text": "..."}``. A fact is t
 that the journal has, without its number, generation and checksum.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,7 @@ from resumed.text import escape, shorten
 
 STATES = ("running", "open", "pending", "waiting", "held", "failed", "done", "removed")
 _REASON_LIMIT = 100
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b0x[0-9a-f]+\b|\d+")
 _ENVELOPE = frozenset({"n", "s", "g", "crc", "retold"})
 
 
@@ -89,6 +91,11 @@ def reason(fault: Fault) -> str:
     """Write why an attempt ended, on one line that harms no terminal."""
     kind = short_kind(fault.kind)
     return shorten(escape(f"{kind}: {fault.text}" if fault.text else kind), _REASON_LIMIT)
+
+
+def general_reason(fault: Fault) -> str:
+    """Write a reason so that those which differ in numbers and quoted words only are alike."""
+    return _VARYING.sub("…", reason(fault))
 
 
 def at_of(state: State) -> float | None:

@@ -1,4 +1,4 @@
-"""Examine an instance: `audit`, `health`, `metrics`, `doctor`.
+"""Examine an instance: `audit`, `health`, `metrics`, `doctor`, `report`.
 
 With ``--json`` `audit` prints one object for what does not agree, nothing when all does::
 
@@ -11,11 +11,12 @@ where the verdict is fine, warning or wrong.
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import click
 
-from resumed import audit, durable, glance, health, metrics
+from resumed import audit, durable, glance, health, metrics, when
 from resumed.errors import JournalError
 from resumed.health import CRITICAL, UNKNOWN, Health
 from resumed.listing import plural
@@ -74,9 +75,35 @@ def metrics_command(site: Site, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(told)
         return
-    folder = durable.open_folder(output.absolute().parent)
+    _replace(output, told)
+
+
+@click.command("report")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page; it is replaced.",
+)
+@click.option("--since", default="1d", show_default=True, help='"1d", "yesterday", "2026-11-22".')
+@pass_site
+def report_command(site: Site, output: Path, since: str) -> None:
+    """Draw a period as one self-contained HTML page."""
+    from resumed import chronicle, page, view  # noqa: PLC0415 - for this command only
+
+    now = time.time()
+    begin = min(when.option(since, now) or now, now - 1)
+    ledger = view.look(site.paths).ledger
+    drawn = page.page(chronicle.gather(site.paths, ledger, begin, now), str(site.paths.spool))
+    _replace(output, drawn)
+    click.echo(f"{output}: written")
+
+
+def _replace(file: Path, content: str) -> None:
+    folder = durable.open_folder(file.absolute().parent)
     try:
-        durable.replace(folder, output.name, told.encode(), 0o644)
+        durable.replace(folder, file.name, content.encode(), 0o644)
     finally:
         os.close(folder)
 

@@ -11,7 +11,6 @@ on one line, *names* at most 10. Reasons that differ only in numbers and quoted 
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from resumed import documents, listing, view
-from resumed.documents import reason
+from resumed.documents import general_reason, reason
 from resumed.entry import Entry
 from resumed.errors import ConfigError
 from resumed.model import Failed, Record, timestamp
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from resumed.settings import Command, PythonHandler
 
 _NAMES_LIMIT = 10
-_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\b0x[0-9a-f]+\b|\d+")
 _CSV_COLUMNS = ("id", "name", "kept_as", "failed_at", "step", "attempts", "kind", "text")
 
 
@@ -99,7 +97,7 @@ def _print_groups(
     groups: dict[str, _Group] = {}
     for entry, state in failed:
         step = state.step or "-"
-        key = _general(state) if by == "reason" else handlers.get(step, step)
+        key = general_reason(state.fault) if by == "reason" else handlers.get(step, step)
         found = groups.setdefault(key, _Group(key))
         found.count += 1
         found.times.append(state.at)
@@ -121,11 +119,6 @@ def _print_groups(
 def _example(group: _Group) -> str:
     more = ", ..." if group.count > 1 else ""
     return escape(group.names[0]) + more
-
-
-def _general(state: Failed) -> str:
-    """Write a reason so that all of its kind are written alike."""
-    return _VARYING.sub("…", reason(state.fault))
 
 
 def _handlers(site: Site) -> dict[str, str]:

@@ -61,11 +61,16 @@ def of_item(paths: Paths, item_id: str) -> list[Record]:
     return list(facts(paths, [_holding("id", item_id)], since=claim_day(item_id)))
 
 
+def day_of(at: float) -> str:
+    """Name the day of an instant as the history's files are named."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+
+
 def claim_day(item_id: str) -> str:
     """Read from an id on which day its item was claimed, "" when it is no id."""
     with suppress(ValueError, OverflowError, OSError):
         seconds = int(item_id[:_ID_TIME_DIGITS], 16) / 1000
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+        return day_of(seconds)
     return ""
 
 
@@ -95,7 +100,7 @@ def told_of_past(item_id: str, story: Iterable[Record]) -> Record:
 
 def outcomes(paths: Paths, *, since: float | None = None) -> Iterator[Record]:
     """Yield the facts by which items ended, each with its item's name, oldest first."""
-    start = "" if since is None else datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d")
+    start = "" if since is None else day_of(since)
     kinds = [_holding("kind", kind) for kind in (*OUTCOMES, "claimed")]
     names = _names(paths, start, kinds)
     for record in facts(paths, kinds[:-1], since=start):

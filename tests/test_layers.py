@@ -32,10 +32,10 @@ ROWS: tuple[tuple[int, str], ...] = (
     (3, "worker"),
     (4, "claims jobs reconcile runner view"),
     (4, "control glance parts resume story"),
-    (4, "audit salvage"),
+    (4, "audit chronicle salvage"),
     (5, "asking beginning commandline engine metrics phrases picture site standing"),
     (5, "check daemon dropping failing health mending telling watching why wishing"),
-    (5, "doctor drain looking wondering"),
+    (5, "doctor drain looking page wondering"),
     (5, "examining"),
     (5, "cli ctl"),
 )
