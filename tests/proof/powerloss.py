@@ -1,0 +1,391 @@
+"""Cut the power after every call of a run, and start on each state that a disk may be in then.
+
+The calls of one run, recorded by `stage.Faults`, are played to a small model of a file system.
+After each, every legal state is made: a file's bytes since its last sync kept, dropped, torn or
+zeroed; names since the last sync of their folder present or not.
+
+    strict    any subset of the names' changes survived (a name in a new folder needs the
+              folder), and a file's sync saves no name: POSIX promises no more
+    ordered   a prefix of them survived, and every sync saves all before it: ext4, XFS, Btrfs
+
+A rename is atomic in both. On each different state the program starts, gets new work, starts
+again, and is judged; a *deep* state is one of a cut in the recovery from another.
+"""
+
+# ruff: noqa: PLR0913, PLR0917, FBT002 - a sweep has many knobs
+
+import hashlib
+import itertools
+import multiprocessing
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+
+import planted
+import stage
+import sweeps
+
+SECTOR = 512
+
+
+class Node:
+    """One file or folder: what is durable of it, and what is only in memory."""
+
+    __slots__ = ("data", "dir", "ents", "id", "ino", "mtime", "pend")
+
+    def __init__(self, id_, is_dir, ino=0, mtime=None):
+        self.id, self.dir, self.ino, self.mtime = id_, is_dir, ino, mtime
+        self.data = b""
+        self.pend = []
+        self.ents = {}
+
+
+class Disk:
+    """What is on the disk for sure, and what may or may not be."""
+
+    def __init__(self, model, home):
+        self.model = model
+        self.nodes, self.live, self.meta, self.by_ino = {}, {}, [], {}
+        self.root = self.live[""] = self.new(True, os.lstat(home).st_ino)
+        self.load(str(home), "")
+
+    def new(self, is_dir, ino=0, mtime=None):
+        node = Node(len(self.nodes), is_dir, ino, mtime)
+        self.nodes[node.id] = node
+        if ino:
+            self.by_ino[ino] = node
+        return node
+
+    def load(self, path, prefix):
+        for entry in sorted(os.scandir(path), key=lambda each: each.name):
+            status = entry.stat(follow_symlinks=False)
+            known = self.by_ino.get(status.st_ino)
+            is_dir = entry.is_dir(follow_symlinks=False)
+            node = known or self.new(is_dir, status.st_ino, status.st_mtime_ns)
+            self.live[prefix + entry.name] = node
+            self.live[prefix[:-1]].ents[entry.name] = node.id
+            if is_dir:
+                self.load(entry.path, f"{prefix}{entry.name}/")
+            elif known is None:
+                node.data = Path(entry.path).read_bytes()
+
+    def now(self, node):
+        data = bytearray(node.data)
+        for op in node.pend:
+            apply_data(data, op)
+        return bytes(data)
+
+    def do(self, op):
+        kind, *words = op
+        if kind in ("fsync", "fdatasync"):
+            self.sync(self.by_ino.get(words[0]))
+        elif kind == "syncfs":
+            for node in self.nodes.values():
+                node.data, node.pend = self.now(node), []
+            self.flush(lambda _: True)
+        elif kind == "write":
+            node, at, data = self.by_ino[words[0]], words[1], words[2].encode("latin-1")
+            node.pend.append(("w", at, data))
+        elif kind == "ftruncate":
+            self.by_ino[words[0]].pend.append(("t", words[1]))
+        elif kind in ("create", "mkdir"):
+            self.link(words[0], self.new(kind == "mkdir", words[1]))
+        elif kind == "link":
+            self.link(words[1], self.live[words[0]])
+        elif kind in ("unlink", "rmdir"):
+            self.live.pop(words[0])
+            parent, name = self.parent(words[0])
+            self.meta.append(("unlink", parent, name))
+        elif kind == "rename":
+            self.rename(*words)
+
+    def parent(self, path):
+        folder, _, name = path.rpartition("/")
+        return self.live[folder].id, name
+
+    def link(self, path, node):
+        self.live[path] = node
+        parent, name = self.parent(path)
+        self.meta.append(("link", parent, name, node.id))
+
+    def rename(self, source, target):
+        old, new = self.parent(source), self.parent(target)
+        node = self.live.pop(source)
+        below = [each for each in self.live if each.startswith(source + "/")]
+        for each in below:
+            self.live[target + each[len(source) :]] = self.live.pop(each)
+        self.live[target] = node
+        self.meta.append(("rename", *old, *new, node.id))
+
+    def sync(self, node):
+        if node is None:
+            return
+        if node.dir:
+            self.flush(lambda m: self.model == "ordered" or node.id in touched(m))
+        else:
+            node.data, node.pend = self.now(node), []
+            if self.model == "ordered":
+                self.flush(lambda _: True)
+
+    def flush(self, want):
+        entries = {each.id: each.ents for each in self.nodes.values() if each.dir}
+        for change in [each for each in self.meta if want(each)]:
+            apply_entries(entries, change)
+        self.meta = [each for each in self.meta if not want(each)]
+
+    # -------------------------------------------------------------- states
+
+    def contents(self, node):
+        """List every legal content of a file with unsynced writes."""
+        out, base = [], bytearray(node.data)
+        for op in node.pend:
+            out.append(bytes(base))
+            if op[0] == "w":
+                out += torn(base, op)
+            apply_data(base, op)
+        out.append(bytes(base))
+        for lost in range(len(node.pend) - 1):  # an early one lost, a later one kept
+            data = bytearray(node.data)
+            for turn, op in enumerate(node.pend):
+                zeroed = ("w", op[1], bytes(len(op[2]))) if op[0] == "w" else op
+                apply_data(data, zeroed if turn == lost else op)
+            out.append(bytes(data))
+        return list(dict.fromkeys(out))
+
+    def choices(self, rng):
+        """List the sets of names' changes that may have survived."""
+        count = len(self.meta)
+        if self.model == "ordered":
+            return [tuple(range(each)) for each in range(count + 1)]
+        if count <= 7:
+            every = range(1 << count)
+            return [tuple(i for i in range(count) if mask >> i & 1) for mask in every]
+        out = [tuple(range(each)) for each in range(count + 1)]
+        out += [tuple(j for j in range(count) if j != i) for i in range(count)]
+        out += [tuple(j for j in range(count) if rng.random() < 0.5) for _ in range(64)]
+        return list(dict.fromkeys(out))
+
+    def with_parents(self, chosen):
+        """Add the making of each folder that a chosen change is in."""
+        made = {m[3]: i for i, m in enumerate(self.meta) if m[0] == "link"}
+        wanted = set(chosen)
+        for index in chosen:
+            wanted |= {made[folder] for folder in touched(self.meta[index]) if folder in made}
+        return sorted(wanted)
+
+    def states(self, rng, cap):
+        files = [each for each in self.nodes.values() if not each.dir and each.pend]
+        axes = [self.choices(rng), *(self.contents(each) for each in files)]
+        total = 1
+        for axis in axes:
+            total *= len(axis)
+        if total <= cap:
+            picks = itertools.product(*axes)
+        else:
+            ends = [tuple(a[0] for a in axes), tuple(a[-1] for a in axes)]
+            picks = ends + [tuple(rng.choice(a) for a in axes) for _ in range(cap)]
+        for pick in picks:
+            entries = {each.id: dict(each.ents) for each in self.nodes.values() if each.dir}
+            for index in self.with_parents(pick[0]):
+                apply_entries(entries, self.meta[index])
+            data = {each.id: content for each, content in zip(files, pick[1:], strict=True)}
+            yield self.tree(entries, data)
+
+    def tree(self, entries, data):
+        """Say what a state holds: path → None, or (node, inode, mtime, bytes)."""
+        out = {}
+
+        def walk(folder, prefix):
+            for name, child in sorted(entries[folder].items()):
+                node = self.nodes[child]
+                if node.dir:
+                    out[f"{prefix}{name}/"] = None
+                    walk(child, f"{prefix}{name}/")
+                else:
+                    content = data.get(child, node.data)
+                    out[prefix + name] = (child, node.ino, node.mtime, content)
+
+        walk(self.root.id, "")
+        return out
+
+
+def torn(base, op):
+    """List the ways in which a write may be half on the disk."""
+    _, at, data = op
+    cuts = {1, len(data) // 2, len(data) - 1, *range(SECTOR - at % SECTOR, len(data), SECTOR)}
+    out = []
+    for cut in sorted(each for each in cuts if 0 < each < len(data)):
+        short = bytearray(base)
+        apply_data(short, ("w", at, data[:cut]))
+        out.append(bytes(short))
+        sized = bytearray(short)
+        sized.extend(bytes(max(0, at + len(data) - len(sized))))
+        out.append(bytes(sized))
+        hole = bytearray(base)
+        apply_data(hole, op)
+        hole[at : at + cut] = bytes(cut)
+        out.append(bytes(hole))
+    zero = bytearray(base)
+    apply_data(zero, ("w", at, bytes(len(data))))
+    return [*out, bytes(zero)]
+
+
+def apply_data(buffer, op):
+    if op[0] == "t":
+        if op[1] < len(buffer):
+            del buffer[op[1] :]
+        else:
+            buffer.extend(bytes(op[1] - len(buffer)))
+        return
+    _, at, data = op
+    if at > len(buffer):
+        buffer.extend(bytes(at - len(buffer)))
+    buffer[at : at + len(data)] = data
+
+
+def touched(change):
+    return (change[1], change[3]) if change[0] == "rename" else (change[1],)
+
+
+def apply_entries(entries, change):
+    if change[0] == "link":
+        entries[change[1]][change[2]] = change[3]
+    elif change[0] == "unlink":
+        entries[change[1]].pop(change[2], None)
+    else:
+        _, old, name, new, target, node = change
+        if entries[old].get(name) == node:
+            del entries[old][name]
+        entries[new][target] = node
+
+
+# ------------------------------------------------------------------ playing
+
+
+def write_tree(home, tree):
+    """Make a state real; its records speak of the inodes that it got."""
+    home.mkdir(parents=True)
+    written, mapping = {}, {}
+    for path, about in tree.items():
+        if about is None:
+            (home / path).mkdir(parents=True, exist_ok=True)
+            continue
+        node, ino, mtime, content = about
+        if node in written:
+            os.link(written[node], home / path)
+            continue
+        (home / path).write_bytes(content)
+        if mtime is not None:
+            os.utime(home / path, ns=(mtime, mtime))
+        written[node] = home / path
+        mapping[ino] = os.lstat(home / path).st_ino
+    stage.renumber(home, mapping)
+
+
+def record(gold, folder, plant=None):
+    """Run once in a copy of the gold home; return its disk before, and the operations."""
+    home, effects = gold.copy(folder)
+    before = effects_text(effects)
+    disks = [Disk(model, home) for model in ("strict", "ordered")]
+    _, ops = stage.drain(
+        home, effects, stage.Faults(home, ops=[]), plant, report=lambda faults: faults.ops
+    )
+    shutil.rmtree(folder)
+    return disks, ops, before
+
+
+def effects_text(path):
+    with open(path) as file:
+        return file.read()
+
+
+def cuts(disk, ops, before, rng, cap):
+    """Yield (what was cut after, the state, what the world had seen, what it had been told)."""
+    effects, told = before, []
+    for number, op in enumerate([("start",), *ops]):
+        if op[0] == "effect":
+            effects += " ".join(op[1:]) + "\n"
+            continue
+        if op[0] == "told":
+            told.append(op[1:])
+            if op[1] == "kept":
+                effects += " ".join(op[1:]) + "\n"
+        elif op[0] != "start":
+            disk.do(op)
+        label = f"cut after {number} {op[0]} {str(op[1])[:60] if len(op) > 1 else ''}"
+        for tree in disk.states(rng, cap):
+            yield label, tree, effects, list(told)
+
+
+def fingerprint(tree, told):
+    """Tell states apart by what is in them."""
+    plain = [(path, about and about[0::3]) for path, about in tree.items()]
+    return hashlib.blake2b(repr((plain, told)).encode(), digest_size=12).digest()
+
+
+def judge_state(tokens, folder, state, bug="", crashes=1):
+    """Start on one state, give it new work, start again; return what was wrong."""
+    _, tree, effects_before, told = state
+    plant = planted.BUGS.get(bug)
+    home, effects = folder / "home", str(folder / "effects")
+    folder.mkdir()
+    write_tree(home, tree)
+    Path(effects).write_text(effects_before)
+    before = effects_before.count("\n")
+    ids = {w[2]: w[1] for w in map(str.split, effects_before.splitlines()) if w[0] == "begin"}
+    past = {ids[each[1]] for each in told if each[0] in ("done", "failed") and each[1] in ids}
+    faults = sweeps.recover(home, effects, plant, 1)
+    if not faults:
+        later = stage.drop(home, "new9")
+        faults = sweeps.recover(home, effects, plant, 1)
+        faults += sweeps.judge_end(
+            home, effects, tokens | {later}, crashes=crashes, before=before, past=past
+        )
+    shutil.rmtree(folder)
+    return faults
+
+
+_shared = {}
+
+
+def _one(numbered):
+    number, state = numbered
+    folder = Path(_shared["folder"]) / f"p{os.getpid()}-{number}"
+    try:
+        return state[0], judge_state(_shared["tokens"], folder, state, _shared["bug"])
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return state[0], [f"the harness stumbled: {error!r}"]
+
+
+def different(states, seen):
+    """Pass each state once."""
+    for state in states:
+        mark = fingerprint(state[1], state[3])
+        if mark not in seen:
+            seen.add(mark)
+            yield state
+
+
+def run(gold, folder, *, model, cap, limit, bug="", seed=1, processes=2, until=None, first=False):
+    """Judge at most *limit* different states of one model, spread over the whole run."""
+    rng, seen = random.Random(seed), set()
+    disks, ops, before = record(gold, Path(folder) / "record", planted.BUGS.get(bug))
+    disk = disks[model == "ordered"]
+    states = list(different(cuts(disk, ops, before, rng, cap), seen))
+    count = len(states)
+    if count > limit:
+        states = rng.sample(states, limit)
+    row = sweeps.Row(f"power loss, {model}")
+    _shared.update(folder=folder, tokens=gold.tokens, bug=bug)
+    begun = time.monotonic()
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        for label, faults in pool.imap_unordered(_one, enumerate(states)):
+            row.add(label, True, faults)
+            if (until is not None and time.monotonic() > until) or (first and row.bad):
+                break
+    row.seconds = time.monotonic() - begun
+    row.known = count
+    return row

@@ -1,0 +1,289 @@
+"""Break one run in every way of one kind, let the next ones recover, and judge.
+
+Each sweep yields cases; `judge_case` plays one in a copy of the gold home. A case that did not
+bring about its fault is a finding of its own: a sweep that is green because nothing happened
+proves nothing.
+"""
+
+# ruff: noqa: PLR0913, PLR0917, FBT002 - a sweep has many knobs
+
+import errno
+import multiprocessing
+import os
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import oracle
+import planted
+import stage
+
+FINE = (0, 1)
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "EACCES", "EINTR")
+END = {"done": "done", "new": "done", "mend": "done", "bad": "failed", "hold": "hold"}
+STATES = {"bad": "failed", "hold": "held", "wait": "waiting"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault; *second* is the fault of the recovery."""
+
+    how: str
+    at: int
+    call: str = ""
+    cut: int = 0
+    error: str = ""
+    second: int = 0
+
+    def __str__(self):
+        parts = [self.how, f"#{self.at}", self.call, self.error]
+        parts += [f"after {self.cut} bytes"] if self.cut else []
+        parts += [f"then kill #{self.second}"] if self.second else []
+        return " ".join(filter(None, parts))
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    sweep: str
+    cases: int = 0
+    happened: int = 0
+    seconds: float = 0.0
+    known: int = 0
+    faults: Counter = field(default_factory=Counter)
+    examples: dict = field(default_factory=dict)
+
+    def add(self, case, happened, faults):
+        self.cases += 1
+        self.happened += happened
+        for kind in {kind_of(each) for each in faults}:
+            self.faults[kind] += 1
+        for each in faults:
+            self.examples.setdefault(kind_of(each), f"{case}: {each}")
+
+    @property
+    def bad(self):
+        return sum(self.faults.values())
+
+
+def kind_of(fault):
+    """Sort a fault into a column."""
+    for word, kind in (
+        ("LOST", "lost"),
+        ("DOUBLED", "doubled"),
+        ("again", "doubled"),
+        ("twice", "doubled"),
+        ("refused", "refused"),
+        ("SILENT", "silent"),
+        ("did not happen", "harness"),
+    ):
+        if word in fault:
+            return kind
+    return "other"
+
+
+# ------------------------------------------------------------------ judging
+
+
+def kind(token):
+    return token.strip().rstrip("0123456789")
+
+
+def effects_of(path):
+    with open(path) as file:
+        return [line.split() for line in file]
+
+
+def judge_end(home, effects, tokens, *, crashes, before, past):
+    """Judge a home after its recovery. *before* are the effects' number at the last crash."""
+    seen = oracle.look(home)
+    faults = seen.faults + oracle.tokens_lost_or_doubled(seen, tokens) + oracle.leftovers(home)
+    for token, places in seen.files.items():
+        wanted = END.get(kind(token), "active")
+        if not places[0].startswith(wanted + "/"):
+            faults.append(f"{token.strip()} ended in {places[0]}, not in {wanted}/")
+    states = {}
+    for item in seen.items.values():
+        states.setdefault(item.state, []).append(item.name)
+    for token in tokens:
+        wanted = STATES.get(kind(token))
+        if wanted and token.strip() not in states.get(wanted, []):
+            faults.append(f"{token.strip()} is not {wanted} in the journal")
+    for state in set(states) - set(STATES.values()):
+        faults.append(f"the journal leaves {states[state]} {state}")
+    return faults + judge_effects(effects_of(effects), tokens, crashes, before, past)
+
+
+def judge_effects(lines, tokens, crashes, before, past):
+    """Judge what the world outside has seen of the handler."""
+    faults, kept = [], set()
+    begun = Counter(line[1] for line in lines if line[0] == "begin")
+    for word, token, *rest in lines:
+        if word == "kept":
+            kept.add((token, rest[0]))
+        elif word == "work" and (token, rest[0]) in kept:
+            faults.append(f"recorded step {rest[0]} of {token} ran again")
+    ended = Counter(line[1] for line in lines if line[0] == "end")
+    for token in map(str.strip, tokens):
+        if END.get(kind(token)) == "done" and not ended[token]:
+            faults.append(f"{token} was called done and never was")
+        if begun[token] > 2 + crashes:
+            faults.append(
+                f"{token} ran {begun[token]} times for {crashes} crashes, again and again"
+            )
+    for _, token, *_ in (line for line in lines[before:] if line[0] == "begin"):
+        if token in past:
+            faults.append(f"{token} ran again although done was recorded")
+    return faults
+
+
+def recorded_done(home, effects):
+    """Name the tokens whose outcome the journal has, so far as it can be read."""
+    ids = {}
+    for line in effects_of(effects):
+        if line[0] == "begin":
+            ids[line[2]] = line[1]
+    try:
+        content = (home / "state" / "journal.jsonl").read_bytes()
+    except FileNotFoundError:
+        return set()
+    records = filter(None, map(oracle.parse, content.splitlines(keepends=True)))
+    return {ids[each["id"]] for each in records if each["kind"] == "done" and each["id"] in ids}
+
+
+def said(effects):
+    """Quote how the last run ended."""
+    for suffix in (".trace", ".err"):
+        path = Path(effects + suffix)
+        if path.exists() and (text := path.read_text().strip()):
+            return text.splitlines()[-1][:160]
+    return ""
+
+
+def recover(home, effects, plant, runs=2):
+    """Start again and again without a fault; return what went wrong."""
+    for turn in range(1, runs + 1):
+        Path(f"{effects}.trace").unlink(missing_ok=True)
+        status, _ = stage.drain(home, effects, plant=plant)
+        if status == stage.HUNG:
+            return ["the recovery hangs: refused"]
+        if status not in FINE:
+            return [f"start {turn} refused with {status}: {said(effects)}"]
+    return []
+
+
+def judge_case(gold, folder, case, bug=""):
+    """Play one case; return whether its fault happened, and what was wrong after it."""
+    plant = planted.BUGS.get(bug)
+    home, effects = gold.copy(folder)
+    number = getattr(errno, case.error or "EIO")
+    plan = stage.Faults(home, case.at, case.how, case.cut, number)
+    status, happened = stage.drain(home, effects, plan, plant, report=lambda f: f.happened)
+    killed = status == stage.KILLED
+    happened = happened or killed
+    faults = [] if happened else ["the fault did not happen"]
+    if status == stage.HUNG:
+        faults.append("the run hangs: refused")
+    if status == 99:
+        faults.append(f"the run ended by {said(effects)}")
+    crashes = int(status not in FINE)
+    if case.second:
+        plan = stage.Faults(home, case.second, "kill")
+        status, _ = stage.drain(home, effects, plan, plant)
+        crashes += status not in FINE
+    before, past = len(effects_of(effects)), recorded_done(home, effects)
+    faults += recover(home, effects, plant)
+    if not any("refused" in each for each in faults):
+        faults += judge_end(home, effects, gold.tokens, crashes=crashes, before=before, past=past)
+        content = (home / "state" / "journal.jsonl").read_bytes()
+        if case.at % 8 == 0:
+            faults += recover(home, effects, plant, 1)
+            if (home / "state" / "journal.jsonl").read_bytes() != content:
+                faults.append("another start without work changes the journal")
+    shutil.rmtree(folder)
+    return happened, faults
+
+
+# ------------------------------------------------------------------ the cases
+
+
+def calls_of(gold, folder, *, opens=False):
+    """Play the run once without a fault and list its calls."""
+    home, effects = gold.copy(folder)
+    plan = stage.Faults(home, how="error" if opens else "kill")
+    _, calls = stage.drain(home, effects, plan, report=lambda faults: faults.calls)
+    shutil.rmtree(folder)
+    return calls
+
+
+def kills(calls):
+    """Die before each call, and after the last."""
+    return [Case("kill", at, call) for at, (call, _, _) in enumerate(calls, 1)]
+
+
+def torn(calls, step=1):
+    """Die in the middle of each write, after every *step* bytes."""
+    return [
+        Case("tear", at, call, cut)
+        for at, (call, _, size) in enumerate(calls, 1)
+        if call == "write"
+        for cut in range(1, size, step)
+    ]
+
+
+def short(calls, step=1):
+    """Let each write take only so many bytes, and say so."""
+    return [
+        Case("short", at, call, cut)
+        for at, (call, _, size) in enumerate(calls, 1)
+        if call == "write"
+        for cut in range(1, size, step)
+    ]
+
+
+def errors(calls, names=ERRORS):
+    """Let each call fail with each error."""
+    return [
+        Case("error", at, call, error=name)
+        for at, (call, _, _) in enumerate(calls, 1)
+        for name in names
+    ]
+
+
+def pairs(calls, sample):
+    """Die, and die again in the recovery."""
+    count = len(calls)
+    every = [(a, b) for a in range(1, count + 1) for b in range(1, count + 1)]
+    return [Case("kill", a, calls[a - 1][0], second=b) for a, b in sample(every)]
+
+
+# ------------------------------------------------------------------ running many
+
+_shared = {}
+
+
+def _one(numbered):
+    number, case = numbered
+    folder = Path(_shared["folder"]) / f"{os.getpid()}-{number}"
+    try:
+        return case, *judge_case(_shared["gold"], folder, case, _shared["bug"])
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return case, True, [f"the harness stumbled: {error!r}"]
+
+
+def run(name, gold, folder, cases, *, bug="", processes=2, until=None, first=False):
+    """Play *cases* in some processes; stop at the moment *until*, or at the *first* fault."""
+    _shared.update(gold=gold, folder=folder, bug=bug)
+    row, begun = Row(name), time.monotonic()
+    context = multiprocessing.get_context("fork")
+    with context.Pool(processes) as pool:
+        for case, happened, faults in pool.imap_unordered(_one, enumerate(cases)):
+            row.add(case, happened, faults)
+            if (until is not None and time.monotonic() > until) or (first and row.bad):
+                break
+    row.seconds = time.monotonic() - begun
+    return row
