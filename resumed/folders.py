@@ -135,8 +135,14 @@ class Folders:
         return self._fetch(self.fd(folder), kept_as, id_, name, identity)
 
     def reclaim(self, id_: str, name: str, identity: Identity) -> bool:
-        """Move a file from the inbox to ``active/ID/NAME``, if it is the item's very file."""
-        return self._fetch(self.inbox.fd, name, id_, name, identity)
+        """Move a file to ``active/ID/NAME``, if it is the item's very file.
+
+        It may be in the inbox or, when it is to replace another, in the scratch folder.
+        """
+        new = f"{id_}{WORK_SUFFIX}/with"
+        return self._fetch(self.inbox.fd, name, id_, name, identity) or self._fetch(
+            self._active, new, id_, name, identity
+        )
 
     def adopt(self, folder: str, name: str, id_: str, marker: str | None = None) -> Claimed | None:
         """Move a file, and its marker, from one entry of ``active/`` to that of a new ID.
@@ -216,7 +222,10 @@ class Folders:
             raise StorageError(durable.path_of(self._active), error) from error
 
     def _sync_entry(self, id_: str) -> None:
-        fd = durable.open_folder(id_, dir_fd=self._active)
+        try:
+            fd = durable.open_folder(id_, dir_fd=self._active)
+        except OSError as error:
+            raise StorageError(durable.path_of(self._active), error) from error
         try:
             durable.sync_folder(fd)
         finally:

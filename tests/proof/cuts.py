@@ -4,7 +4,7 @@ FS_IOC_SHUTDOWN lets nothing more reach the disk of a loop-mounted file system. 
 The model of `powerloss` finds more; this says that the model is not dreaming.
 """
 
-# ruff: noqa: PLR0913, PLR0917, FBT002 - a sweep has many knobs
+# ruff: noqa: PLR0913, PLR0917 - a sweep has many knobs
 
 import fcntl
 import os

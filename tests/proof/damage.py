@@ -4,7 +4,7 @@ Everything happens in one forked child, on one file. The truth is what the undam
 adds up to, seen by `oracle`, which shares no code with the program.
 """
 
-# ruff: noqa: PLR0913, PLR0917, FBT002 - a sweep has many knobs
+# ruff: noqa: PLR0913 - a sweep has many knobs
 
 import os
 import random

@@ -12,7 +12,7 @@ A rename is atomic in both. On each different state the program starts, gets new
 again, and is judged; a *deep* state is one of a cut in the recovery from another.
 """
 
-# ruff: noqa: PLR0913, PLR0917, FBT002 - a sweep has many knobs
+# ruff: noqa: PLR0913 - a sweep has many knobs
 
 import hashlib
 import itertools

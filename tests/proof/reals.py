@@ -5,7 +5,7 @@ the killed call is not executed; `when` counts each call by itself; `--seccomp-b
 drops the signal, so it is not used, and each planned kill is asked for.
 """
 
-# ruff: noqa: PLR0913, PLR0917, FBT002 - a sweep has many knobs
+# ruff: noqa: PLR0913 - a sweep has many knobs
 
 import multiprocessing
 import os

@@ -5,7 +5,7 @@ bring about its fault is a finding of its own: a sweep that is green because not
 proves nothing.
 """
 
-# ruff: noqa: PLR0913, PLR0917, FBT002 - a sweep has many knobs
+# ruff: noqa: PLR0913 - a sweep has many knobs
 
 import errno
 import multiprocessing
