@@ -222,10 +222,7 @@ class Folders:
             raise StorageError(durable.path_of(self._active), error) from error
 
     def _sync_entry(self, id_: str) -> None:
-        try:
-            fd = durable.open_folder(id_, dir_fd=self._active)
-        except OSError as error:
-            raise StorageError(durable.path_of(self._active), error) from error
+        fd = durable.open_file(self._active, id_, os.O_RDONLY | os.O_DIRECTORY)
         try:
             durable.sync_folder(fd)
         finally:
