@@ -95,7 +95,7 @@ def reason(fault: Fault) -> str:
 
 def general_reason(fault: Fault) -> str:
     """Write a reason so that those which differ in numbers and quoted words only are alike."""
-    return _VARYING.sub("…", reason(fault))
+    return reason(Fault(fault.kind, _VARYING.sub("…", fault.text)))
 
 
 def at_of(state: State) -> float | None:

@@ -26,11 +26,12 @@ svg text{fill:var(--soft);font-size:11px}svg .grid{stroke:var(--line)}
 .done{fill:var(--done)}.failed{fill:var(--failed)}.backlog{fill:none;stroke:var(--wait);
 stroke-width:2}.area{fill:var(--wait);opacity:.15}
 table{border-collapse:collapse;width:100%}td,th{padding:.25rem .6rem .25rem 0;text-align:left;
-border-bottom:1px solid var(--line);vertical-align:top}.n{text-align:right;
+border-bottom:1px solid var(--line);vertical-align:baseline}.n{text-align:right;
 font-variant-numeric:tabular-nums;white-space:nowrap}td.why{overflow-wrap:anywhere}
 .tiles{display:flex;flex-wrap:wrap;gap:2rem;margin:1.2rem 0}.tiles b{display:block;
 font-size:1.7rem;font-weight:600}.key i{display:inline-block;width:.7em;height:.7em;
-margin:0 .3em 0 1em}.meter{background:var(--failed);height:.7em;border-radius:2px}
+margin:0 .3em 0 1em}.meter{background:var(--failed);height:.7em;border-radius:2px;
+position:relative;top:.05em}
 """
 
 
@@ -85,13 +86,15 @@ def _height(number: float, most: int) -> float:
     return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 12) * number / most
 
 
-def _even(number: int) -> int:
-    """Round a scale's end up, so that its middle is a whole number, too."""
-    return max(2, number + number % 2)
+def _round(number: int) -> int:
+    """Round a scale's end up to a number that people read at a glance, as is its half."""
+    ten = 10 ** max(0, len(str(number)) - 2)
+    steps = (2, 4, 6, 8, 10, 20, 30, 40, 60, 80, 100)
+    return next(step * ten for step in steps if step * ten >= number)
 
 
 def _bars(seen: Chronicle) -> Iterator[str]:
-    most = _even(max(map(sum, zip(seen.done, seen.failed, strict=True))))
+    most = _round(max(map(sum, zip(seen.done, seen.failed, strict=True))))
     yield from _frame(seen, most, "items done and failed over time")
     step = (WIDTH - LEFT) / SLICES
     for number in range(SLICES):
@@ -109,7 +112,7 @@ def _bars(seen: Chronicle) -> Iterator[str]:
 
 
 def _curve(seen: Chronicle) -> Iterator[str]:
-    most = _even(max(seen.backlog))
+    most = _round(max(seen.backlog))
     yield from _frame(seen, most, "unfinished items over time")
     step = (WIDTH - LEFT) / SLICES
     points = [
