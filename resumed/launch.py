@@ -49,7 +49,7 @@ class Launch:
     out: Path
     marks: Path
     timeout_seconds: float | None = None
-    recycle: int = 1000
+    recycle: int = 10_000
     reduce: PythonHandler | Command | None = None
 
     @classmethod

@@ -74,7 +74,7 @@ class Recorder:
 
     def now(self) -> float:
         """Return the time as records have it, to the millisecond."""
-        return round(self._clock(), 3)
+        return round(self._clock() * 1000) / 1000
 
     def record(self, kind: str, /, **particulars: object) -> None:
         """State a fact that somebody will be told: the next `commit` syncs it."""

@@ -139,7 +139,7 @@ class Config:
     paths: Paths
     workers: int = 1
     timeout_seconds: float | None = None
-    recycle: int = 1000
+    recycle: int = 10_000
     ahead: int = AHEAD_AUTO
     version: str = ""
     max_crashes: int = 3

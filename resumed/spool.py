@@ -2,8 +2,8 @@
 
 Both moves are renames, and both are durable when they return, in the strictest reading of
 POSIX: the bytes (*sync_input*), the name where the file went, and that it is gone from where
-it was. A handful of files is synced one by one, more of them with one sync of the whole file
-system.
+it was. One, two or three files are synced one by one, which waits for nobody else's data;
+more of them with one sync of the whole file system, which is cheaper from two files on.
 
 What goes along: a file's marker lies beside it in ``active/ID``, and whatever else is found
 there when the item is put away (a handler may write beside its input) is put away with it,
@@ -24,7 +24,7 @@ from resumed.folders import Claimed, Folders, Shelf
 from resumed.prove import prove
 from resumed.settings import Paths
 
-FEW = 16
+FEW = 4
 
 Why: TypeAlias = Literal["vanished", "changed", "open for writing", "unmovable"]
 
