@@ -48,15 +48,20 @@ def ask(
     ids: Sequence[str] = (),
     *,
     patience_seconds: float = PATIENCE_SECONDS,
-    **options: bool,
+    replacement: str | None = None,
+    **options: bool | str,
 ) -> list[Answer]:
     """Submit what is asked, in as many requests as it takes, and wait for their answers.
+
+    *replacement* names a file in the inbox with which a job goes on.
 
     Raises:
         RefusedError: This user may not ask.
         StorageError: The disk refused.
     """
     pieces = [tuple(ids[at : at + IDS_LIMIT]) for at in range(0, len(ids), IDS_LIMIT)] or [()]
+    if replacement is not None:
+        options["with"] = replacement
     follower = Follower(paths.journal)
     try:
         with suppress(FileNotFoundError):
@@ -70,7 +75,7 @@ def ask(
     return [_answer(name, verb, heard.get(name), why) for name in names]
 
 
-def _submit(paths: Paths, verb: str, ids: tuple[str, ...], options: dict[str, bool]) -> str:
+def _submit(paths: Paths, verb: str, ids: tuple[str, ...], options: dict[str, bool | str]) -> str:
     try:
         return request.submit(paths.requests, verb, ids=ids, **options)
     except PermissionError as error:

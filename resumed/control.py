@@ -10,18 +10,15 @@ from dataclasses import dataclass
 
 from resumed import request
 from resumed.entry import Entry
-from resumed.model import Done, Failed, Gone, Held, Pending, Removed, Running, Waiting
+from resumed.jobwishes import JobWishes
+from resumed.model import Done, Failed, Gone, Held, Open, Pending, Removed, Running, Waiting
 from resumed.reconcile import Reconciler
 from resumed.recorder import Recorder
-from resumed.request import Refused, Request
+from resumed.request import NotNowError, Refused, Request
 from resumed.runner import Runner
 from resumed.schedule import Schedule
 
 LINES_KEPT = 200
-
-
-class NotNowError(Exception):
-    """Say why what was asked cannot be done in the state that things are in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,7 @@ class Control:
         schedule: Schedule,
         runner: Runner,
         reconciler: Reconciler,
+        jobs: JobWishes,
         whole: Whole,
         tell: Callable[..., None],
     ) -> None:
@@ -53,6 +51,7 @@ class Control:
         self._schedule = schedule
         self._runner = runner
         self._reconciler = reconciler
+        self._jobs = jobs
         self._whole = whole
         self._tell = tell
         self._unheard: set[str] = set()
@@ -109,7 +108,7 @@ class Control:
 
     def _do_items(self, wish: Request) -> None:
         lines, ok = [], True
-        missing = [i for i in wish.ids if i not in self._recorder.ledger.items]
+        missing = [i for i in wish.items() if i not in self._recorder.ledger.items]
         for entry in list(self._chosen(wish)):
             if not (_may_all(wish.owner) or wish.owner == entry.owner):
                 lines.append(f"{entry.name}: is not yours; ask its owner or root")
@@ -126,7 +125,7 @@ class Control:
     def _chosen(self, wish: Request) -> Iterable[Entry]:
         items = self._recorder.ledger.items
         if not wish.everything:
-            return [items[i] for i in wish.ids if i in items]
+            return [items[i] for i in wish.items() if i in items]
         wanted = {"retry": Failed, "release": Held}.get(wish.verb)
         if wanted is None:
             return []
@@ -135,6 +134,10 @@ class Control:
         return [e for e in chosen if allowed or e.owner == wish.owner]
 
     def _retry(self, entry: Entry, wish: Request) -> str:
+        if entry.job:
+            return self._jobs.retry(entry, wish)
+        if wish.replacement or wish.items().get(entry.id):
+            raise NotNowError("is no job")
         match entry.state:
             case Failed(_, _, _, _, _, kept_as) if kept_as is not None:
                 self._recorder.record("retried", id=entry.id, fresh=wish.fresh)
@@ -179,7 +182,7 @@ class Control:
         return "removed"
 
     def _cancel(self, entry: Entry, _: Request) -> str:
-        raise NotNowError(f"is {_name(entry.state)} and no job")
+        return self._jobs.cancel(entry)
 
     def _run_again(self, entry: Entry, answer: str) -> str:
         """Fetch the file after the record; a crash between them is mended by the next start."""
@@ -212,7 +215,7 @@ def _name(state: object) -> str:
             return "held"
         case Gone() | Removed():
             return "gone"
-        case Running():
+        case Running() | Open():
             return "running"
         case _:
             return "about to run"

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from resumed import tally
-from resumed.control import NotNowError, Whole
+from resumed.control import Whole
 from resumed.engine import Engine
 from resumed.errors import ConfigError, Mistake, ResumedError
 from resumed.log import EventLog
@@ -28,6 +28,7 @@ from resumed.lookout import Lookout
 from resumed.model import Failed
 from resumed.notify import Notifier
 from resumed.parts import Clocks, Locks, make_folders, rules
+from resumed.request import NotNowError
 from resumed.settings import Config
 from resumed.signals import Signals
 from resumed.tally import Tally

@@ -14,6 +14,7 @@ from resumed.alert import Alert
 from resumed.control import Control, Whole
 from resumed.entry import Entry
 from resumed.foreman import Foreman
+from resumed.jobwishes import JobWishes
 from resumed.launch import Launch
 from resumed.parts import Clocks
 from resumed.pool import READ, WRITE, Pool
@@ -116,6 +117,13 @@ class Engine:
             schedule=self.schedule,
             runner=self.runner,
             reconciler=self.reconciler,
+            jobs=JobWishes(
+                foreman=self.foreman,
+                recorder=self.recorder,
+                runner=self.runner,
+                reconciler=self.reconciler,
+                spool=self.spool,
+            ),
             whole=whole,
             tell=self._tell,
         )

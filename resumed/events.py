@@ -45,6 +45,11 @@ EVENTS: dict[str, Event] = {
     # about the whole; the journal has a record of the same name
     "job_opened": Event(INFO, "{name}: job opened"),
     "job_ended": Event(INFO, "{name}: job ended"),
+    "job_split": Event(
+        INFO,
+        "{name}: {parts} parts, {bad} of them bad; "
+        "{new} new, {changed} changed, {unchanged} unchanged, {gone} gone",
+    ),
     "part_waiting": Event(WARNING, "{name}: attempt {attempt} failed, next in {delay}: {error}"),
     "part_failed": Event(ERROR, "{name}: failed for good: {error}"),
     "reduce_claimed": Event(INFO, "{name}: all parts ended, reduce attempt {attempt} begins"),

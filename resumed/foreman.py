@@ -19,7 +19,6 @@ from collections.abc import Callable
 from resumed import jobbook, roll, verdict
 from resumed.closing import SEPARATOR, Closing
 from resumed.entry import Entry
-from resumed.jobbook import JobBook
 from resumed.jobyard import JobYard
 from resumed.mark import Mark
 from resumed.model import Fact, Fault
@@ -67,19 +66,19 @@ class Foreman(PieceWork):
         )
         self._recorder = recorder
         self._runner = runner
-        self._yard = JobYard(config.paths, spool, generation)
+        self.yard = JobYard(config.paths, spool, generation)
         self._closing = Closing(
             recorder=recorder,
             schedule=schedule,
             runner=runner,
-            yard=self._yard,
+            yard=self.yard,
             dropped=self._dropped,
             ctl=ctl,
         )
-        self._jobs: dict[str, OpenJob] = {}
+        self.jobs: dict[str, OpenJob] = {}
         self._queue: deque[Entry] = deque()
         self._traces: dict[str, dict[str, int]] = {}
-        self._books: dict[str, JobBook] = {}
+        self._books: dict[str, jobbook.JobBook] = {}
         self._busy: dict[str, float] = {}
         self._over: list[str] = []
         self.use(config)
@@ -91,12 +90,24 @@ class Foreman(PieceWork):
         self.fail_job_on = self._closing.settings.fail_job_on
         self.limits = self._runner.limits
 
+    @property
+    def id_field(self) -> str | None:
+        """Name the field by which parts are known."""
+        return self._closing.settings.id
+
+    def forget(self, entry: Entry) -> bool:
+        """Forget a job that was not opened yet; False when it is none."""
+        if entry not in self._queue:
+            return False
+        self._queue.remove(entry)
+        return True
+
     # what the runner asks
 
     @property
     def ready(self) -> int:
         """Count the parts that could be given out now."""
-        return sum(job.roll.counts[roll.PENDING] for job in self._jobs.values() if job.ready)
+        return sum(job.roll.counts[roll.PENDING] for job in self.jobs.values() if job.ready)
 
     @property
     def queued(self) -> int:
@@ -107,13 +118,13 @@ class Foreman(PieceWork):
     def working(self) -> bool:
         """Tell whether there is something to do that does not only wait for its time."""
         return bool(self._queue) or any(
-            job.slicing or job.ready or job.over or job.in_hand for job in self._jobs.values()
+            job.slicing or job.ready or job.over or job.in_hand for job in self.jobs.values()
         )
 
     @property
     def waiting(self) -> int:
         """Count the parts that wait for another attempt."""
-        return sum(job.roll.counts[roll.WAITING] for job in self._jobs.values())
+        return sum(job.roll.counts[roll.WAITING] for job in self.jobs.values())
 
     def take_in(self, entry: Entry) -> bool:
         """Take in an item that is a job; False for all others."""
@@ -129,10 +140,10 @@ class Foreman(PieceWork):
         """Give out up to *count* parts, of one job after the other."""
         if not self._schedule.open_to_others(now):
             return []
-        for job_id, job in list(self._jobs.items()):
+        for job_id, job in list(self.jobs.items()):
             if not job.ready:
                 continue
-            self._jobs[job_id] = self._jobs.pop(job_id)  # to the end of the line
+            self.jobs[job_id] = self.jobs.pop(job_id)  # to the end of the line
             try:
                 taken = job.take(count)
             except ChangedError:
@@ -176,11 +187,12 @@ class Foreman(PieceWork):
         """Go on with all jobs, a little."""
         self._open_more(now)
         sliced = False
-        for job in list(self._jobs.values()):
+        for job in list(self.jobs.values()):
             job.wake(now)
             if job.slicing and not sliced:
                 sliced = True
                 job.work(SLICE_SECONDS)
+                self._tell_split(job)
                 self._schedule_suspects(job, now)
             self._closing.advance(job, now)
 
@@ -190,7 +202,7 @@ class Foreman(PieceWork):
         Raises:
             StorageError: The disk refused.
         """
-        for job in self._jobs.values():
+        for job in self.jobs.values():
             for number, (part, attempt) in job.begun.items():
                 known = key(job.roll.marks[number], job.roll.contents[number])
                 job.book.record("started", part=part, key=known, attempt=attempt)
@@ -200,25 +212,25 @@ class Foreman(PieceWork):
         if self._over:
             live = self._recorder.ledger.items
             for job_id in [each for each in self._over if each not in live]:
-                self._yard.archive(job_id)
+                self.yard.archive(job_id)
                 self._over.remove(job_id)
 
     def due(self, now: float) -> float | None:
         """Say when `work` and `commit` have something to do again."""
-        if any(job.slicing for job in self._jobs.values()) or self._next_to_open(now):
+        if any(job.slicing for job in self.jobs.values()) or self._next_to_open(now):
             return now
-        times = [job.due() for job in self._jobs.values()]
-        times += [now + jobbook.SYNC_SECONDS for job in self._jobs.values() if job.book.dirty]
+        times = [job.due() for job in self.jobs.values()]
+        times += [now + jobbook.SYNC_SECONDS for job in self.jobs.values() if job.book.dirty]
         times += self._busy.values()
         return min((each for each in times if each is not None), default=None)
 
     def resume(self) -> None:
         """Record what was traced before new workers leave new marks; archive what is over."""
-        for job_id in self._yard.journals():
+        for job_id in self.yard.journals():
             if job_id not in self._recorder.ledger.items:
-                self._yard.archive(job_id)
+                self.yard.archive(job_id)
             elif marks := self._traces.get(job_id):
-                book = self._books[job_id] = self._yard.book(job_id, self._recorder.now)
+                book = self._books[job_id] = self.yard.book(job_id, self._recorder.now)
                 book.record("traced", marks=marks)
                 book.commit(urgent=True)
         self._traces.clear()
@@ -226,14 +238,14 @@ class Foreman(PieceWork):
     def close(self) -> None:
         """Let go of all jobs; they go on with the next start."""
         self.commit()
-        for job in self._jobs.values():
+        for job in self.jobs.values():
             job.close()
         for book in self._books.values():
             book.close()
 
     def abandon(self) -> None:
         """Let go of them without another word to the disk."""
-        for job in self._jobs.values():
+        for job in self.jobs.values():
             job.lines.close()
             job.book.abandon()
         for book in self._books.values():
@@ -245,7 +257,7 @@ class Foreman(PieceWork):
         while entry := self._next_to_open(now):
             self._queue.remove(entry)
             self._busy.pop(entry.id, None)
-            if self._yard.in_use(entry.id):
+            if self.yard.in_use(entry.id):
                 self._queue.append(entry)
                 self._busy[entry.id] = now + BUSY_SECONDS
             else:
@@ -253,11 +265,11 @@ class Foreman(PieceWork):
 
     def _next_to_open(self, now: float) -> Entry | None:
         """Choose a job of whose name none is open; jobs that only wait keep none back."""
-        if len(self._jobs) >= MOST_OPEN or not self._queue:
+        if len(self.jobs) >= MOST_OPEN or not self._queue:
             return None
-        if sum(job.ready or job.slicing for job in self._jobs.values()) >= MOST_READY:
+        if sum(job.ready or job.slicing for job in self.jobs.values()) >= MOST_READY:
             return None
-        names = {job.entry.name for job in self._jobs.values()}
+        names = {job.entry.name for job in self.jobs.values()}
         for entry in self._queue:
             if entry.name not in names and self._busy.get(entry.id, 0.0) <= now:
                 return entry
@@ -265,14 +277,14 @@ class Foreman(PieceWork):
 
     def _open(self, entry: Entry) -> None:
         """Open a job; whatever hinders that is told with its file in ``failed/``."""
-        book = self._books.get(entry.id) or self._yard.book(entry.id, self._recorder.now)
+        book = self._books.get(entry.id) or self.yard.book(entry.id, self._recorder.now)
         self._books.pop(entry.id, None)
         try:
             job = open_job(
                 entry,
                 book,
-                self._yard,
-                id_field=self._closing.settings.id,
+                self.yard,
+                id_field=self.id_field,
                 version=self._version,
                 max_crashes=self.limits.max_crashes,
                 tell=self._tell,
@@ -283,11 +295,20 @@ class Foreman(PieceWork):
             fault = Fault("unreadable", f"the file cannot be read: {error.strerror}")
             self._runner.fail(entry, fault)
         else:
-            self._jobs[entry.id] = job
+            self.jobs[entry.id] = job
             self._recorder.record("job_opened", id=entry.id)
             self._tell("job_opened", id=entry.id, name=entry.name)
 
     # going on
+
+    def _tell_split(self, job: OpenJob) -> None:
+        """Tell once what was found in a file, after all of it was read."""
+        if job.whole and job.ledger.split and not job.told:
+            job.told = True
+            about = {"id": job.entry.id, "name": job.entry.name}
+            names = ("parts", "bad", "new", "changed", "unchanged", "gone")
+            counts = {each: job.ledger.split[each] for each in names}
+            job.book.then(lambda: self._tell("job_split", **about, **counts))
 
     def _schedule_suspects(self, job: OpenJob, now: float) -> None:
         """Let parts whose attempts died with the program run beside nobody."""
@@ -330,16 +351,16 @@ class Foreman(PieceWork):
         if job.litter and not job.book.dirty:
             for wire_id in job.litter:
                 job_id, _, name = wire_id.partition(SEPARATOR)
-                self._yard.drop_scratch(job_id, name)
+                self.yard.drop_scratch(job_id, name)
             job.litter.clear()
 
     def _dropped(self, job: OpenJob) -> None:
-        del self._jobs[job.entry.id]
+        del self.jobs[job.entry.id]
         self._over.append(job.entry.id)
 
     def _locate(self, wire_id: str) -> tuple[OpenJob, int]:
         job_id, _, what = wire_id.partition(SEPARATOR)
-        job = self._jobs[job_id]
+        job = self.jobs[job_id]
         number = THE_REDUCE if what == REDUCE else job.roll.find(int(what, 16))
         if number is None:
             raise KeyError(wire_id)

@@ -102,15 +102,20 @@ def replay(path: Path) -> tuple[JobLedger, Reading]:
         FileNotFoundError: There is none.
     """
     ledger = JobLedger()
+    return ledger, read(path, ledger.apply)
+
+
+def read(path: Path, apply: Callable[[Record], None]) -> Reading:
+    """Give each record of a job's journal to *apply*; raises like `replay`."""
     line = 0
 
-    def apply(record: Record) -> None:
+    def counted(record: Record) -> None:
         nonlocal line
         line += 1
-        ledger.apply(record)
+        apply(record)
 
     try:
-        return ledger, journal.read(path, apply)
+        return journal.read(path, counted)
     except KeyError as error:
         raise JournalVersionError(path, line, f"something that is not known: {error}") from error
     except (TypeError, ValueError) as error:

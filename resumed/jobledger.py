@@ -26,7 +26,6 @@ A record whose key has another content than the one before it for the same part 
 the part was changed; what was recorded of the part before is void then.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -76,7 +75,7 @@ class JobLedger:
         self.closed: Record | None = None
         self.split: Record | None = None
         self.version = ""
-        self._appliers: dict[str, Callable[[Record], None]] = {
+        self._appliers = {
             "job_opened": self._job_opened,
             "split": self._split,
             "started": self._started,

@@ -34,7 +34,7 @@ class ChangedError(Exception):
 class OpenJob:
     """One open job. *folder* is its scratch folder, *lock* what its attempts hold."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a job consists of
         self,
         entry: Entry,
         book: JobBook,
@@ -52,6 +52,7 @@ class OpenJob:
         self.suspects: list[int] = []
         self.reducing = False
         self.whole = False
+        self.told = False
         self.gathered = False
         self.in_hand = 0
         self.litter: list[str] = []

@@ -19,13 +19,14 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeAlias
 
 from resumed.model import JSON, Record
 
 LIMIT_BYTES = 1 << 20
-ID_LIMIT = 256
+ID_LIMIT = 4096
 ABOUT = "resumed-job"
 _BOM = b"\xef\xbb\xbf"
 
@@ -71,6 +72,16 @@ def key(mark: int, content: int) -> str:
 def unkey(text: str) -> tuple[int, int]:
     """Read what `key` wrote."""
     return int(text[:16], 16), int(text[17:], 16)
+
+
+def mark_of(part_id: str, id_field: str | None) -> int:
+    """Return the mark of the part, or of the bad line, that is called so."""
+    if part_id.startswith("line ") and part_id[5:].isdecimal():
+        return _hash(part_id.encode())
+    if id_field is None and len(part_id) == 32 and part_id.isalnum():  # noqa: PLR2004 - as hashed
+        with suppress(ValueError):
+            return int(part_id[:16], 16)
+    return _hash(b"id " + part_id.encode("utf-8", "surrogatepass"))
 
 
 def bad(offset: int, line: int, content: bytes, fault: str) -> Bad:

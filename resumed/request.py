@@ -4,6 +4,10 @@ A request is a JSON object of at most 64 KiB::
 
     {"verb":"retry","ids":["019a3c5d7e2-1f0c9b77aa"],"all":false,"fresh":false}
 
+An id may be followed by ``#`` and the id of a part, when the item is a job. *with* names a
+file that lies in the inbox, under a name that begins with ``.resumed-``: the job goes on
+with it in place of its own file.
+
 The verbs are retry, hold, release, remove and cancel, which are about items, and pause,
 unpause and reload, which are about the whole. The file's owner is who asks: root and the
 daemon's own user may ask everything, everybody else about files of their own. The answer is
@@ -20,6 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from resumed import durable
+
+
+class NotNowError(Exception):
+    """Say why what was asked cannot be done in the state that things are in."""
+
 
 ITEM_VERBS = frozenset({"retry", "hold", "release", "remove", "cancel"})
 WHOLE_VERBS = frozenset({"pause", "unpause", "reload"})
@@ -38,6 +47,15 @@ class Request:
     ids: tuple[str, ...] = ()
     everything: bool = False
     fresh: bool = False
+    replacement: str | None = None
+
+    def items(self) -> dict[str, list[str]]:
+        """Return the items that are named, with the parts of each that are."""
+        named: dict[str, list[str]] = {}
+        for each in self.ids:
+            item_id, separator, part = each.partition("#")
+            named.setdefault(item_id, []).extend([part] if separator else [])
+        return named
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +67,7 @@ class Refused:
     why: str
 
 
-def submit(folder: Path, verb: str, *, ids: tuple[str, ...] = (), **options: bool) -> str:
+def submit(folder: Path, verb: str, *, ids: tuple[str, ...] = (), **options: bool | str) -> str:
     """Put a request into *folder*, whole and durable; return its name.
 
     Raises:
@@ -125,4 +143,11 @@ def _check(name: str, owner: int, wish: dict[str, Any]) -> Request | Refused:
     everything, fresh = wish.get("all") is True, wish.get("fresh") is True
     if verb in ITEM_VERBS and not ids and not everything:
         return Refused(name, owner, "names no item")
-    return Request(name, owner, verb, tuple(ids), everything, fresh)
+    replacement = wish.get("with")
+    if replacement is not None and (not _fit(replacement) or verb != "retry" or len(ids) != 1):
+        return Refused(name, owner, "'with' is for one job, and names a '.resumed-' file")
+    return Request(name, owner, verb, tuple(ids), everything, fresh, replacement)
+
+
+def _fit(name: object) -> bool:
+    return isinstance(name, str) and name.startswith(durable.TEMPORARY_PREFIX) and "/" not in name

@@ -67,7 +67,9 @@ class Limits:
 
 
 class Runner:
-    """The way of the items through the workers."""
+    """The way of the items through the workers; *jobs* has to be set before the first."""
+
+    jobs: Jobs
 
     def __init__(  # noqa: PLR0913 - the parts that meet here
         self,
@@ -95,7 +97,6 @@ class Runner:
         self.spread_overdue = False
         self.ended: list[Entry] = []
         self.missing: list[Entry] = []
-        self.jobs: Jobs
         self.progress: dict[str, tuple[float, float | None]] = {}
         self._recorder = recorder
         self._schedule = schedule

@@ -16,7 +16,7 @@ from resumed.model import Failed, Waiting
 from resumed.text import escape
 
 SENSE = {
-    "retry": ("failed", "waiting"),
+    "retry": ("failed", "waiting", "open"),
     "hold": ("pending", "waiting"),
     "release": ("held",),
     "remove": ("pending", "waiting", "held", "failed"),
@@ -29,6 +29,7 @@ class Choice:
 
     entries: tuple[Entry, ...]
     complaints: tuple[str, ...]
+    parts: tuple[str, ...] = ()  # ids of parts, when such were named
 
 
 def choose(ledger: Ledger, verb: str, names: Sequence[str]) -> Choice:
@@ -36,13 +37,21 @@ def choose(ledger: Ledger, verb: str, names: Sequence[str]) -> Choice:
     chosen: dict[str, Entry] = {}
     complaints = []
     by_name = _index(ledger)
+    parts = []
     for name in names:
         found = by_name.get(name) or _matching(by_name, name)
+        job, separator, part = name.partition("#")
+        if not found and separator and verb == "retry":
+            found = [entry for entry in by_name.get(job, []) if entry.job]
+            parts += [f"{entry.id}#{part}" for entry in found]
         sensible = [entry for entry in found if state_name(entry.state) in SENSE[verb]]
         chosen.update((entry.id, entry) for entry in sensible)
         if not sensible:
             complaints.append(f"{escape(name)}: {_why_not(verb, found)}")
-    return Choice(tuple(chosen.values()), tuple(complaints))
+    if parts:  # what was named beside them is asked for by its id as well
+        whole = [each for each in chosen if not any(p.startswith(f"{each}#") for p in parts)]
+        parts = [*whole, *parts]
+    return Choice(tuple(chosen.values()), tuple(complaints), tuple(parts))
 
 
 def _index(ledger: Ledger) -> dict[str, list[Entry]]:
@@ -70,7 +79,7 @@ def narrow(choice: Choice, reason_part: str | None, since: float | None) -> Choi
                     kept.append(entry)
             case _:
                 pass
-    return Choice(tuple(kept), choice.complaints)
+    return Choice(tuple(kept), choice.complaints, choice.parts)
 
 
 def _matching(index: dict[str, list[Entry]], pattern: str) -> list[Entry]:

@@ -187,6 +187,15 @@ class Spool(Folders):
             self._remove_work(one.id)
         return kept
 
+    def retire(self, kept_as: str, id_: str) -> None:
+        """Move a file from ``failed/`` to ``done/``, because another one took its place."""
+        with suppress(FileNotFoundError):
+            stranger.at(
+                self.fd("failed"),
+                kept_as,
+                lambda folder_fd, last: self.shelve(folder_fd, last, kept_as, id_),
+            )
+
     def shelve(self, source_fd: int, source: str, name: str, id_: str) -> str:
         """Move a file of ours into ``done/`` as *name*, or a spare name; durable on return.
 

@@ -12,6 +12,7 @@ the daemon comes round. Exit 0 when all was done or waits, 1 when something was 
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -39,6 +40,7 @@ _names = click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--reason", metavar="TEXT", help="Only those whose reason holds this text.")
 @click.option("--since", metavar="WHEN", help='Only those that failed since "2h", "yesterday".')
 @click.option("-n", "--dry-run", is_flag=True, help="Only list what would be taken up.")
+@click.option("--with", "file", type=click.Path(path_type=Path), help="Go on with this file.")
 @json_option
 @pass_site
 def retry_command(  # noqa: PLR0913 - its options
@@ -46,6 +48,7 @@ def retry_command(  # noqa: PLR0913 - its options
     names: tuple[str, ...],
     reason: str | None,
     since: str | None,
+    file: Path | None,
     *,
     everything: bool,
     fresh: bool,
@@ -54,8 +57,12 @@ def retry_command(  # noqa: PLR0913 - its options
 ) -> int:
     """Take failed items up again, where they stopped; waiting ones at once.
 
-    NAME is an item's name, its id, the name that it is kept as in failed/, or a pattern.
+    NAME is an item's name, its id, the name that it is kept as in failed/, or a pattern. Of a
+    job only what failed is taken up; JOB#PART is one part of it. --with gives a failed job
+    another file: of that, only what failed before, is new or was changed runs.
     """
+    if file is not None:
+        return _replace(site, names, file, as_json=as_json)
     chosen_by = reason is not None or since is not None
     if everything == bool(names) and not (chosen_by and not names):
         raise click.UsageError("name items, or say --all, --reason or --since")
@@ -136,20 +143,31 @@ unpause_command = _whole("unpause", "Take files from the inbox again.")
 reload_command = _whole("reload", "Read the configuration again, between two items.")
 
 
+def _replace(site: Site, names: tuple[str, ...], file: Path, *, as_json: bool) -> int:
+    """Let one failed job go on with another file."""
+    choice = _choose(site, "retry", names)
+    if len(choice.entries) != 1:
+        warn("--with is for one failed job")
+        return _complain(choice) or 1
+    from resumed.jobasking import retry_with  # noqa: PLC0415 - seldom needed
+
+    return _tell(retry_with(site.paths, choice.entries[0].id, file), as_json=as_json)
+
+
 def _choose(site: Site, verb: str, names: tuple[str, ...]) -> Choice:
     if not names:
         raise click.UsageError("name at least one item")
     return selection.choose(view.look(site.paths).ledger, verb, names)
 
 
-def _wish(
+def _wish(  # noqa: PLR0913 - what a wish consists of
     site: Site,
     verb: str,
     choice: Choice,
     *,
     as_json: bool,
     sure: Callable[[Choice], bool] = lambda _: True,
-    **options: bool,
+    fresh: bool = False,
 ) -> int:
     """Ask for *verb* on the items of *choice*; return the exit status."""
     refused = _complain(choice)
@@ -159,8 +177,8 @@ def _wish(
         return 1
     if not sure(choice):
         return 1
-    ids = [entry.id for entry in choice.entries]
-    status = _tell(ask(site.paths, verb, ids, **options), as_json=as_json)
+    ids = choice.parts or [entry.id for entry in choice.entries]
+    status = _tell(ask(site.paths, verb, ids, fresh=fresh), as_json=as_json)
     return refused or status
 
 

@@ -60,11 +60,12 @@ def reduce(job):
 """
 
 
-@pytest.fixture
-def oracle(home, tmp_path):
+@pytest.fixture(autouse=True)
+def oracle(home, tmp_path, monkeypatch):
     home.configure(CONFIG, handler=HANDLER)
     path = tmp_path / "oracle"
     path.touch()
+    monkeypatch.setenv("ORACLE", str(path))
     return path
 
 
@@ -107,14 +108,14 @@ def test_kills_leave_one_reduce_and_repeat_no_done_part(home, daemon, oracle, wa
     for kill in range(kills):
         drop(home, f"job{kill}.jsonl", rows(5))
         before = len(told(oracle))
-        process = daemon.start(ORACLE=str(oracle))
+        process = daemon.start()
         # Twelve lines tell of an undisturbed job; the last ones kill after its reduce.
         until = before + kill % 13
         wait_until(lambda until=until: len(told(oracle)) >= until, 30, what="so many lines")
         time.sleep(chance.uniform(0, 0.015))
         process.kill()
         seen.append((len(told(oracle)), done_parts(home)))
-    last = daemon(ORACLE=str(oracle))
+    last = daemon()
     wait_until(lambda: len(home.names("done")) == 2 * kills, 60, what=last.tail())
     assert last.stop() == 0
 
@@ -139,8 +140,7 @@ def test_kills_leave_one_reduce_and_repeat_no_done_part(home, daemon, oracle, wa
         assert parts == [{"part": f"p{n}", "result": n} for n in range(5)]
 
 
-def test_failed_rows_keep_the_job_in_failed_and_the_rest_is_done(home, drain, oracle, monkeypatch):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_failed_rows_keep_the_job_in_failed_and_the_rest_is_done(home, drain, oracle):
     (home.inbox / "orders.csv").write_bytes(
         b"\xef\xbb\xbfid,n,what\r\na,1,\r\nb,2,bad\r\nc,3\r\nd,4,once\r\n\xff,5,\r\na,1,\r\nb,9,\r\n"
     )
@@ -161,8 +161,7 @@ def test_failed_rows_keep_the_job_in_failed_and_the_rest_is_done(home, drain, or
     assert not told(oracle, "reduce")
 
 
-def test_an_empty_file_is_reduced_once_over_nothing(home, drain, oracle, monkeypatch):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_an_empty_file_is_reduced_once_over_nothing(home, drain):
     (home.inbox / "nothing.jsonl").touch()
 
     drain()
@@ -171,8 +170,7 @@ def test_an_empty_file_is_reduced_once_over_nothing(home, drain, oracle, monkeyp
     assert sorted(home.names("done")) == ["nothing.jsonl", "nothing.jsonl.results.jsonl"]
 
 
-def test_results_come_in_the_order_of_the_file(home, drain, oracle, monkeypatch):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_results_come_in_the_order_of_the_file(home, drain):
     slow_first = [{"id": f"p{n}", "n": n, "seconds": 0.3 if n == 0 else 0} for n in range(40)]
     drop(home, "a.jsonl", slow_first)
 
@@ -182,10 +180,7 @@ def test_results_come_in_the_order_of_the_file(home, drain, oracle, monkeypatch)
     assert reduced["result"]["order"] == [f"p{n}" for n in range(40)]
 
 
-def test_an_exception_of_fail_job_on_fails_the_job_and_skips_the_rest(
-    home, drain, oracle, monkeypatch
-):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_an_exception_of_fail_job_on_fails_the_job_and_skips_the_rest(home, drain, oracle):
     home.configure(CONFIG + 'fail_job_on = ["KeyError"]\n', handler=HANDLER)
     many = rows(3000)
     many[1]["what"] = "fatal"
@@ -200,8 +195,7 @@ def test_an_exception_of_fail_job_on_fails_the_job_and_skips_the_rest(
     assert not told(oracle, "reduce")
 
 
-def test_tolerated_failures_do_not_keep_the_reduce_back(home, drain, oracle, monkeypatch):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_tolerated_failures_do_not_keep_the_reduce_back(home, drain):
     home.configure(CONFIG + 'tolerate = "20%"\n', handler=HANDLER)
     drop(home, "a.jsonl", [*rows(4), {"id": "x", "n": 9, "what": "bad"}])
 
@@ -212,8 +206,7 @@ def test_tolerated_failures_do_not_keep_the_reduce_back(home, drain, oracle, mon
     assert "a.jsonl" in home.names("done")
 
 
-def test_a_failed_job_moved_back_runs_only_what_failed(home, drain, oracle, monkeypatch):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_a_failed_job_moved_back_runs_only_what_failed(home, drain, oracle):
     drop(home, "a.jsonl", [*rows(4), {"id": "x", "n": 9, "what": "bad"}])
     drain()
     home.configure(CONFIG, handler=HANDLER.replace('what == "bad"', "False"))
@@ -228,10 +221,7 @@ def test_a_failed_job_moved_back_runs_only_what_failed(home, drain, oracle, monk
     assert reduced["result"] == {"sum": 15, "order": ["p0", "p1", "p2", "p3", "x"]}
 
 
-def test_a_part_that_kills_its_worker_fails_and_its_neighbours_go_on(
-    home, drain, oracle, monkeypatch
-):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_a_part_that_kills_its_worker_fails_and_its_neighbours_go_on(home, drain):
     killing = HANDLER.replace('raise PermanentError("a bad row")', "os.kill(os.getpid(), 9)")
     home.configure(CONFIG.replace("initial", "max_attempts = 2\ninitial"), handler=killing)
     drop(home, "a.jsonl", [{"id": "x", "n": 9, "what": "bad"}, *rows(50)])
@@ -245,8 +235,7 @@ def test_a_part_that_kills_its_worker_fails_and_its_neighbours_go_on(
     assert len(job_records(home, "done")) == 50
 
 
-def test_steps_of_a_part_are_recorded_and_not_repeated(home, drain, oracle, monkeypatch):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_steps_of_a_part_are_recorded_and_not_repeated(home, drain, oracle):
     stepping = HANDLER.replace(
         "    what = item.part",
         '    item.step("one", tell, "step", "-", item.part_id)\n    what = item.part',
@@ -260,8 +249,7 @@ def test_steps_of_a_part_are_recorded_and_not_repeated(home, drain, oracle, monk
     assert "a.jsonl" in home.names("done")
 
 
-def test_a_reduce_has_attempts_of_its_own_and_always_one_key(home, drain, oracle, monkeypatch):
-    monkeypatch.setenv("ORACLE", str(oracle))
+def test_a_reduce_has_attempts_of_its_own_and_always_one_key(home, drain, oracle):
     flaky = HANDLER.replace(
         "    time.sleep(0.01)\n", '    if job.attempt < 3: raise TransientError("busy")\n'
     )
@@ -293,3 +281,99 @@ reduce = ["sh", "-c", "wc -l"]
     assert [each["result"] for each in job_records(home, "done")] == rows(3)
     assert [each["result"] for each in job_records(home, "reduced")] == [3]
     assert home.names("done") == ["a.jsonl"]
+
+
+SPOILT = [*rows(3), {"id": "x", "n": 9, "what": "bad"}, {"id": "y", "n": 1, "what": "bad"}]
+
+
+def test_retry_of_one_part_runs_that_part_only(home, daemon, ctl, oracle, wait_until):
+    drop(home, "a.jsonl", SPOILT)
+    process = daemon()
+    wait_until(lambda: home.names("failed") == ["a.jsonl"], what=process.tail())
+    before = len(told(oracle))
+
+    ctl("retry", "a.jsonl#x")
+
+    wait_until(lambda: len(job_records(home, "closed")) == 2)
+    assert [line[2:4] for line in told(oracle)[before:]] == [["x", "2"]]
+
+
+def test_retry_with_a_mended_file_runs_what_is_new_changed_or_failed(
+    home, daemon, ctl, oracle, wait_until
+):
+    drop(home, "a.jsonl", SPOILT)
+    process = daemon()
+    wait_until((home.failed / "a.jsonl.failure.txt").exists, what=process.tail())
+    before = len(told(oracle))
+    mended = [
+        {"id": "new", "n": 100},  # inserted before the others
+        {"n": 9, "id": "x"},  # mended
+        {"n": 2, "id": "p2"},  # moved, its fields in another order
+        {"id": "p0", "n": 50},  # changed
+        {"id": "p1", "n": 1},
+    ]
+    fixed = home.path / "fixed.jsonl"
+    fixed.write_text("".join(json.dumps(row) + "\n" for row in mended))
+
+    ctl("retry", "a.jsonl", "--with", str(fixed))
+
+    wait_until((home.done / "a.jsonl").exists, what=process.tail())
+    ran = sorted(line[2] for line in told(oracle)[before:] if line[0] == "begin")
+    assert ran == ["new", "p0", "x"]
+    split = job_records(home, "split")[-1]
+    counted = {each: split[each] for each in ("new", "changed", "unchanged", "gone")}
+    assert counted == {"new": 1, "changed": 2, "unchanged": 2, "gone": 1}
+    (reduced,) = job_records(home, "reduced")
+    assert reduced["result"] == {"sum": 162, "order": ["new", "x", "p2", "p0", "p1"]}
+    assert home.names("failed") == []
+    assert not list(home.inbox.iterdir())
+
+
+def test_cancel_skips_the_rest_and_retry_goes_on(home, daemon, ctl, oracle, wait_until):
+    drop(home, "a.jsonl", rows(400, seconds=0.05))
+    process = daemon()
+    wait_until(lambda: len(told(oracle, "end")) > 3, what=process.tail())
+
+    ctl("cancel", "a.jsonl")
+    wait_until(lambda: home.names("failed") == ["a.jsonl"], what=process.tail())
+    ended = len(told(oracle, "end"))
+    assert ended < 300
+    ctl("retry", "a.jsonl")
+
+    wait_until((home.done / "a.jsonl").exists, 60, what=process.tail())
+    assert Counter(line[2] for line in told(oracle, "end")) == {f"p{n}": 1 for n in range(400)}
+
+
+def test_ctl_tells_of_jobs(home, daemon, ctl, wait_until):
+    drop(home, "a.jsonl", [*SPOILT, {"n": 1}])
+    process = daemon()
+    ctl("jobs", "wait", "a.jsonl", status=1)
+    wait_until((home.failed / "a.jsonl.failure.txt").exists, what=process.tail())
+
+    (job,) = [json.loads(line) for line in ctl("jobs", "ls", "--json").stdout.splitlines()]
+    assert (job["state"], job["parts"], job["done"], job["failed"]) == ("failed", 6, 3, 3)
+    assert ctl("jobs", "ls", "--ids").stdout.split() == [job["id"]]
+    assert "a.jsonl" in ctl("jobs", "ls").stdout
+    assert "failed" in ctl("jobs", "info", "a.jsonl").stdout
+    failures = ctl("jobs", "failures", job["id"]).stdout
+    assert "a bad row" in failures
+    assert "line 6" in failures
+    assert ctl("jobs", "pending", "a.jsonl").stdout == ""
+
+
+def test_submit_makes_a_job_of_files_that_stay_where_they_are(home, ctl, drain, tmp_path):
+    home.configure(
+        CONFIG,
+        handler="def process(item):\n    return len(open(item.part['path']).read())\n"
+        "def reduce(job):\n    return [job.metadata, sorted(n for _, n in job.results())]\n",
+    )
+    for n in range(3):
+        (tmp_path / f"{n}.txt").write_text("x" * n)
+
+    files = [str(tmp_path / f"{n}.txt") for n in range(3)]
+    ctl("submit", "--each", *files, "--meta", "batch=17", "--meta", "who=me")
+    drain()
+
+    (reduced,) = job_records(home, "reduced")
+    assert reduced["result"] == [{"batch": 17, "who": "me"}, [0, 1, 2]]
+    assert all((tmp_path / f"{n}.txt").exists() for n in range(3))
