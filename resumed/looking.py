@@ -14,7 +14,7 @@ from resumed.documents import STATES, state_name
 from resumed.entry import Entry
 from resumed.model import Pending, Waiting
 from resumed.picture import Picture
-from resumed.site import Site, json_option, pass_site, show, show_json, warn
+from resumed.site import Site, json_option, pass_site, show, show_json, styled, warn
 from resumed.text import escape
 
 
@@ -32,7 +32,9 @@ def status_command(site: Site, *, watch: bool, as_json: bool) -> None:
     if as_json:
         show_json(picture.document())
         return
-    for line in picture.lines(site.command):
+    lines = picture.lines(site.command)
+    click.echo(styled(next(lines), "red" if picture.troubles() else "green"))
+    for line in lines:
         click.echo(line)
 
 

@@ -1,5 +1,6 @@
 """Carry from command to command where the instance is, and print for all of them."""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,5 +80,6 @@ def advise(hint: str) -> None:
 
 
 def styled(shown: str, colour: str) -> str:
-    """Colour *shown*; click takes the colour out again where no terminal is."""
-    return click.style(shown, fg=colour)
+    """Colour *shown* for a terminal whose owner has not asked for none (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()
+    return shown if plain else click.style(shown, fg=colour)

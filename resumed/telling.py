@@ -21,7 +21,7 @@ from contextlib import closing, suppress
 
 import click
 
-from resumed import history, listing, story, view, when
+from resumed import completing, history, listing, story, view, when
 from resumed.documents import fact, item, reason
 from resumed.errors import ConfigError
 from resumed.ledger import Ledger
@@ -35,7 +35,9 @@ _PAUSE_SECONDS = 0.1
 
 
 @click.command("show")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing.names()
+)
 @json_option
 @pass_site
 def show_command(site: Site, names: tuple[str, ...], *, as_json: bool) -> int:
@@ -126,7 +128,7 @@ def _ending(record: Record) -> tuple[str, ...]:
 
 
 @click.command("log")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.names())
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--since", help='From then on: "yesterday", "2h", "2026-11-22 14:00".')
 @json_option

@@ -14,14 +14,16 @@ full (all of these about a file in the inbox); pending, running, waiting, held, 
 
 import click
 
-from resumed import glance
+from resumed import completing, glance
 from resumed.site import Site, json_option, pass_site, show_json
 from resumed.text import escape
 from resumed.why import Inquiry
 
 
 @click.command("why")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=completing.names()
+)
 @json_option
 @pass_site
 def why_command(site: Site, files: tuple[str, ...], *, as_json: bool) -> int:

@@ -33,7 +33,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (4, "claims jobs reconcile runner view"),
     (4, "control glance parts resume story"),
     (4, "audit chronicle salvage"),
-    (5, "asking beginning commandline engine metrics phrases picture site standing"),
+    (5, "asking beginning commandline completing engine metrics phrases picture site standing"),
     (5, "check daemon dropping failing health mending telling watching why wishing"),
     (5, "doctor drain looking page wondering"),
     (5, "examining"),
@@ -47,6 +47,7 @@ PUBLIC_NAMES_COME_FROM = {"errors", "item", "policy"}
 COMMAND_LINE = {
     "cli",
     "commandline",
+    "completing",
     "ctl",
     "dropping",
     "examining",
