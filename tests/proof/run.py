@@ -150,6 +150,7 @@ class Proof:
 
         syncs = [each for each in sweeps.errors(self.calls, ("EIO",)) if "sync" in each.call]
         every = {
+            "early kills": faulty(sweeps.kills(self.calls)[:24]),
             "kills": faulty(sweeps.kills(self.calls)),
             "torn": faulty(sweeps.torn(self.calls, 41)),
             "short": faulty(sweeps.short(self.calls, 41)),

@@ -223,6 +223,7 @@ class Faults:
         self.ops = ops
         self.real_syncfs = real_syncfs
         self.happened = False
+        self.after_failed_sync = ()
 
     def install(self):
         from resumed import durable
@@ -287,7 +288,14 @@ class Faults:
         self.happened = True
         if self.how == "kill":
             REAL["_exit"](KILLED)
+        if self.how == "error" and "sync" in name:
+            self.ops = []  # what is told from now on is told on the word of a liar
+            self.after_failed_sync = self.ops
         return self.how == "error"
+
+    def report(self):
+        """Tell whether the fault happened, and who was told what after a failed sync."""
+        return self.happened, [each[1:] for each in self.after_failed_sync if each[0] == "told"]
 
     def op(self, *words):
         if self.ops is not None:

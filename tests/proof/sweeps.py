@@ -181,10 +181,13 @@ def judge_case(gold, folder, case, bug=""):
     home, effects = gold.copy(folder)
     number = getattr(errno, case.error or "EIO")
     plan = stage.Faults(home, case.at, case.how, case.cut, number)
-    status, happened = stage.drain(home, effects, plan, plant, report=lambda f: f.happened)
+    status, answer = stage.drain(home, effects, plan, plant, report=stage.Faults.report)
     killed = status == stage.KILLED
-    happened = happened or killed
+    happened, told = answer or (killed, [])
     faults = [] if happened else ["the fault did not happen"]
+    faults += [f"told after a failed sync: SILENT {each}" for each in told]
+    if case.how == "error" and "sync" in case.call and status in FINE:
+        faults.append("SILENT: went on after a failed sync")
     if status == stage.HUNG:
         faults.append("the run hangs: refused")
     if status == 99:
