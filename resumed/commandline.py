@@ -3,7 +3,6 @@
 import os
 import select
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,8 @@ def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for
         _say(name, f"{place}{error.strerror or error}")
         return errors.EXIT_STORAGE
     except Exception:  # noqa: BLE001 - whatever else comes up here is a fault of ours
+        import traceback  # noqa: PLC0415 - nobody else pays for our faults
+
         traceback.print_exc()
         return errors.EXIT_OUR_FAULT
     return status if isinstance(status, int) else errors.EXIT_FINE

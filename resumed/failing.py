@@ -9,8 +9,6 @@ each group, the largest first::
 on one line, *names* at most 10. Reasons that differ only in numbers and quoted words are one.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -138,6 +136,9 @@ def _called(run: "PythonHandler | Command") -> str:
 
 
 def _csv(failed: list[tuple[Entry, Failed]]) -> str:
+    import csv  # noqa: PLC0415 - for those who ask for it
+    import io  # noqa: PLC0415
+
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(_CSV_COLUMNS)
