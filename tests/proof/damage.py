@@ -8,6 +8,7 @@ adds up to, seen by `oracle`, which shares no code with the program.
 
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def journal_with_groups(home, effects):
 def run(gold, folder, *, bug="", flips_step=1, limit=None, seed=1):
     """Judge all damage; a case is silent when the damaged journal adds up to something else."""
     del gold
+    shutil.rmtree(Path(folder) / "damaged", ignore_errors=True)
     home = stage.make(Path(folder) / "damaged")
     (home / "state" / "history").mkdir()
     reader, writer = os.pipe()

@@ -294,8 +294,9 @@ class Faults:
         return self.how == "error"
 
     def report(self):
-        """Tell whether the fault happened, and who was told what after a failed sync."""
-        return self.happened, [each[1:] for each in self.after_failed_sync if each[0] == "told"]
+        """Tell to which call the fault happened, and who was told what after a failed sync."""
+        told = [each[1:] for each in self.after_failed_sync if each[0] == "told"]
+        return self.calls[self.at - 1][0] if self.happened else "", told
 
     def op(self, *words):
         if self.ops is not None:
