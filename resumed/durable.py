@@ -237,8 +237,8 @@ def lock(fd: int) -> None:
         raise StorageError(path_of(fd), error) from error
 
 
-def share(fd: int) -> bool:
-    """Take a shared lock on an open folder; False when it is somebody's alone, or removed.
+def share(fd: int) -> None:
+    """Take a shared lock on an open file, until its last descriptor is closed.
 
     Raises:
         LockedError: Somebody has it for himself.
@@ -249,7 +249,6 @@ def share(fd: int) -> bool:
         raise LockedError(path_of(fd)) from error
     except OSError as error:
         raise StorageError(path_of(fd), error) from error
-    return os.fstat(fd).st_nlink > 0
 
 
 def open_folder(path: str | os.PathLike[str], dir_fd: int | None = None) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from resumed import durable, jobview, listing, records
+from resumed import durable, jobview, listing, records, tables
 from resumed.asking import Answer, ask
 from resumed.errors import UsageError
 from resumed.jobview import JobView
@@ -98,7 +98,7 @@ def pending_command(site: Site, job: str, *, as_json: bool) -> None:
     if not path.exists():
         path = site.paths.failed / found.name
     try:
-        lines = records.reader(
+        lines = tables.reader(
             lambda: path.open("rb"), found.name, settings.id if settings else None
         )
     except OSError as error:

@@ -19,8 +19,8 @@ from typing import BinaryIO
 from resumed import durable, jobbook
 from resumed.entry import Entry
 from resumed.errors import LockedError, StorageError
+from resumed.gathering import RESULTS
 from resumed.jobbook import JobBook
-from resumed.openjob import RESULTS
 from resumed.settings import Paths
 from resumed.spool import Spool
 

@@ -9,7 +9,8 @@ from resumed.jobyard import JobYard
 from resumed.model import Fault, Open
 from resumed.openjob import OpenJob
 from resumed.piecework import as_entry
-from resumed.records import UnusableError, key, reader
+from resumed.records import UnusableError, key
+from resumed.tables import reader
 
 
 class RefusedError(Exception):

@@ -5,26 +5,24 @@ what `resumed.roll` holds of each part; whatever else is needed is read again wh
 """
 
 import heapq
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from resumed import durable, jobbook, records, roll
+from resumed import roll
 from resumed.entry import Entry
+from resumed.gathering import RESULTS, gather
 from resumed.jobbook import JobBook
 from resumed.jobledger import JobLedger, Tries
 from resumed.model import Record
 from resumed.records import Bad, Lines, Part
+from resumed.splitting import Splitting
 from resumed.wire import Assignment
 
 AT_ONCE_BYTES = 256 << 10
-MOST_WAITING = 100_000
 REDUCE = "reduce"
-RESULTS = "results.jsonl"
 _LOOKS = 20_000
-_BETWEEN_CLOCKS = 16
 
 
 class ChangedError(Exception):
@@ -56,14 +54,13 @@ class OpenJob:
         self.gathered = False
         self.in_hand = 0
         self.litter: list[str] = []
+        self._first_face = self._face()
         self._path = str(path)
         self._lock = lock
         self._again: deque[int] = deque()
         self._waiting: list[tuple[float, int]] = []
         self._cursor = 0
-        self._merged = self._new = self._changed = self._unchanged = self._still_there = 0
         self._slices: Iterator[None] | None = self._split()
-        self._known = len(book.ledger.roll.marks)
 
     @property
     def ledger(self) -> JobLedger:
@@ -142,13 +139,15 @@ class OpenJob:
         Raises:
             ChangedError: The file is not what it was.
         """
+        if self._face() != self._first_face:
+            raise ChangedError
         taken: list[tuple[int, Part]] = []
         left = AT_ONCE_BYTES
         while len(taken) < count and left > 0 and (number := self._next()) is not None:
             part = self.read(number)
             self.roll.turn(number, roll.GIVEN)
             taken.append((number, part))
-            left -= 64 + sum(len(str(each)) for each in part.value.values())
+            left -= self.lines.length_bytes
         return taken
 
     def read(self, number: int) -> Part:
@@ -157,9 +156,9 @@ class OpenJob:
         Raises:
             ChangedError: It is not there any more.
         """
-        part = self.lines.at(self.roll.offsets[number])
         known = (self.roll.marks[number], self.roll.contents[number])
-        if isinstance(part, Bad) or (part.mark, part.content) != known:
+        part = self.lines.at(self.roll.offsets[number], known)
+        if isinstance(part, Bad):
             raise ChangedError
         return part
 
@@ -205,60 +204,12 @@ class OpenJob:
         if self.ledger.fault is None:
             self.book.record("job_failed", **why)
 
-    def close(self) -> None:
-        """Let go of the files."""
-        self.lines.close()
-        self.book.close()
-
-    # splitting
-
     def _split(self) -> Iterator[None]:
-        for turn, found in enumerate(self.lines):
-            if isinstance(found, Bad):
-                self._take_bad(found)
-            elif found is not None:
-                self._take_in(found)
-            if not turn % _BETWEEN_CLOCKS:
-                yield
+        yield from Splitting(self.book, self.lines, self._place).slices()
         self.whole = True
-        self.book.record(
-            "split",
-            parts=len(self.roll),
-            bad=self.roll.counts[roll.BAD],
-            merged=self._merged,
-            new=self._new,
-            changed=self._changed,
-            unchanged=self._unchanged,
-            gone=self._known - self._still_there,
-        )
 
-    def _take_in(self, found: Part) -> None:
-        parts = self.roll
-        number = parts.find(found.mark)
-        if number is None:
-            number = parts.add(found.mark, found.content)
-            self._new += 1
-        elif parts.seen(number):
-            self._take_double(found, number)
-            return
-        elif parts.contents[number] != found.content:
-            self.ledger.renew(number, found.content)
-            self._changed += 1
-        else:
-            self._unchanged += 1
-        parts.see(number, found.offset)
-        self._still_there += number < self._known
-        attempt = self.ledger.traces.get(found.mark, 0) if self.ledger.traces else 0
-        if attempt > parts.attempts[number]:
-            key = records.key(found.mark, found.content)
-            self.book.record("crashed", part=found.id, key=key, attempt=attempt)
-        if self.ledger.tries:
-            self._place(number, self.ledger.tries.get(number))
-
-    def _place(self, number: int, tries: Tries | None) -> None:
+    def _place(self, number: int, tries: Tries) -> None:
         """Let a part go on where an earlier run left it."""
-        if tries is None:
-            return
         if self.roll.states[number] == roll.WAITING:
             rest = tries.failed_at + tries.delay_seconds - self.book.now()
             # A clock that jumped must neither start a storm nor lose a retry.
@@ -268,28 +219,19 @@ class OpenJob:
             self.roll.turn(number, roll.GIVEN)
             self.suspects.append(number)
 
-    def _take_double(self, found: Part, number: int) -> None:
-        """Merge a record that is there already; another one with its id is a bad line."""
-        first = self.lines.at(self.roll.offsets[number])
-        if not isinstance(first, Bad) and (first.id, first.value) == (found.id, found.value):
-            self._merged += 1
-            return
-        mark = records.bad(0, found.line, b"", "").mark
-        fault = f"has the id {found.id!r} of a line before it, but says something else"
-        self._take_bad(Bad(found.offset, found.line, mark, found.content, fault))
+    def _gather(self) -> Iterator[None]:
+        self.book.commit(urgent=True)
+        yield from gather(self.roll, self.book.path, self.folder)
+        self.gathered = True
 
-    def _take_bad(self, found: Bad) -> None:
-        parts = self.roll
-        number = parts.find(found.mark)
-        same = number is not None and parts.contents[number] == found.content
-        if number is None or not same or parts.states[number] != roll.BAD:
-            error = {"kind": "bad line", "text": f"line {found.line} {found.fault}"}
-            key = records.key(found.mark, found.content)
-            self.book.record("bad", part=found.id, key=key, line=found.line, error=error)
-            number = parts.find(found.mark)
-        if number is not None:
-            self._still_there += number < self._known
-            parts.see(number, found.offset)
+    def close(self) -> None:
+        """Let go of the files."""
+        self.lines.close()
+        self.book.close()
+
+    def _face(self) -> tuple[int, int]:
+        status = self.lines.status()
+        return status.st_size, status.st_mtime_ns
 
     def _next(self) -> int | None:
         """Find the next part that is pending."""
@@ -304,45 +246,6 @@ class OpenJob:
             if parts.states[number] == roll.PENDING:
                 return number
         return None
-
-    # gathering
-
-    def _gather(self) -> Iterator[None]:
-        """Write the results in the order of the file, durably.
-
-        The offsets of the parts are put to another use: where the record of each is.
-        """
-        self.book.commit(urgent=True)
-        parts = self.roll
-        offsets = parts.offsets
-        with self.book.path.open("rb", buffering=1 << 18) as journal:
-            for turn, (mark, offset, key) in enumerate(jobbook.done_places(journal)):
-                number = parts.find(mark)
-                if number is not None and records.unkey(key)[1] == parts.contents[number]:
-                    offsets[number] = offset
-                if not turn % _BETWEEN_CLOCKS:
-                    yield
-            target = self.folder / RESULTS
-            with target.open("wb", buffering=1 << 18) as results:
-                for turn, number in enumerate(parts.order):
-                    if parts.states[number] == roll.DONE:
-                        journal.seek(offsets[number])
-                        results.write(jobbook.result_line(journal.readline()))
-                    if not turn % _BETWEEN_CLOCKS:
-                        yield
-                results.flush()
-                durable.sync(results.fileno())
-        _sync_folder(self.folder)
-        self.gathered = True
-
-
-def _sync_folder(path: Path) -> None:
-    for each in (path, path.parent):
-        folder = durable.open_folder(each)
-        try:
-            durable.sync_folder(folder)
-        finally:
-            os.close(folder)
 
 
 def summary(job: OpenJob) -> Record:

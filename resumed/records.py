@@ -1,6 +1,6 @@
 """Read the records of a job's file: each is a part, or a line that cannot be one.
 
-``.csv`` is a table with a header, everything else is JSON lines. Records are read one after
+Here they are JSON lines; `resumed.tables` reads tables. Records are read one after
 another, however long the file is; a blank line is none. What cannot be a part is told with
 its line, and reading goes on behind it: text that is no UTF-8, no JSON object, has another
 number of columns than the header, has no id, or is longer than a mebibyte.
@@ -15,10 +15,9 @@ A file may begin with a line that is no part but tells about the job::
     {"resumed-job": {"metadata": {"batch": 17}}}
 """
 
-import csv
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeAlias
@@ -28,7 +27,7 @@ from resumed.model import JSON, Record
 LIMIT_BYTES = 1 << 20
 ID_LIMIT = 4096
 ABOUT = "resumed-job"
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 class Part(NamedTuple):
@@ -61,6 +60,7 @@ class UnusableError(Exception):
     """Say why nothing of the file can be read."""
 
 
+Known: TypeAlias = tuple[int, int]
 Found: TypeAlias = Part | Bad | None  # None: nothing yet, for whoever watches the time
 
 
@@ -89,22 +89,13 @@ def bad(offset: int, line: int, content: bytes, fault: str) -> Bad:
     return Bad(offset, line, _hash(b"line %d" % line), _hash(content), fault)
 
 
-def reader(opened: Callable[[], BinaryIO], name: str, id_field: str | None) -> "Lines":
-    """Read a file, whose *name* says what it is; *opened* opens it anew each time.
-
-    Raises:
-        UnusableError: It is a table whose header makes no sense.
-    """
-    kind = Table if name.lower().endswith(".csv") else Lines
-    return kind(opened(), opened(), id_field)
-
-
 class Lines:
     """The records of a file of JSON lines."""
 
     def __init__(self, file: BinaryIO, again: BinaryIO, id_field: str | None) -> None:
         """Read *file* from its beginning, and *again* wherever `at` is asked for."""
         self.metadata: dict[str, JSON] = {}
+        self.length_bytes = 0  # of what `at` has read
         self._file = file
         self._again = again
         self._id_field = id_field
@@ -132,10 +123,16 @@ class Lines:
             yield None if line.isspace() else self._parse(offset, number, line)
             offset += len(line)
 
-    def at(self, offset: int) -> Part | Bad:
-        """Read the one record at *offset* again; its line is not known then."""
+    def at(self, offset: int, known: Known | None = None) -> Part | Bad:
+        """Read the one record at *offset* again; its line is not known then.
+
+        With *known*, its mark and content, these are not found out again, which costs as much
+        as all the rest.
+        """
         self._again.seek(offset)
-        return self._parse(offset, 0, self._again.readline(LIMIT_BYTES + 1))
+        line = self._again.readline(LIMIT_BYTES + 1)
+        self.length_bytes = len(line)
+        return self._parse(offset, 0, line, known)
 
     def status(self) -> os.stat_result:
         """Look at the open file."""
@@ -149,7 +146,7 @@ class Lines:
     def _begin(self) -> None:
         """Find where the records begin, and take what the first line tells of the job."""
         first = self._file.readline(LIMIT_BYTES)
-        skipped = len(_BOM) if first.startswith(_BOM) else 0
+        skipped = len(BOM) if first.startswith(BOM) else 0
         self._first = (skipped, 0)
         if ABOUT.encode() not in first:
             return
@@ -162,11 +159,13 @@ class Lines:
             self.metadata = found if isinstance(found, dict) else {}
             self._first = (len(first), 1)
 
-    def _parse(self, offset: int, number: int, line: bytes) -> Part | Bad:
+    def _parse(
+        self, offset: int, number: int, line: bytes, known: Known | None = None
+    ) -> Part | Bad:
         try:
             value = _decoder.decode(line.decode())
             if type(value) is dict:
-                return self._part(offset, number, line, value)
+                return self._part(offset, number, line, value, known)
             fault = "is not a JSON object"
         except UnicodeDecodeError as error:
             fault = f"is not UTF-8, at its byte {error.start + 1}"
@@ -176,7 +175,16 @@ class Lines:
             fault = f"is not JSON: {error}"
         return bad(offset, number, line, fault)
 
-    def _part(self, offset: int, number: int, line: bytes, value: dict[str, Any]) -> Part | Bad:
+    def _part(
+        self,
+        offset: int,
+        number: int,
+        line: bytes,
+        value: dict[str, Any],
+        known: Known | None,
+    ) -> Part | Bad:
+        if known is not None:
+            return Part(offset, number, self._id_of(value, known), *known, value)
         said = canonical(value)
         if self._id_field is None:
             both = blake2b(said, digest_size=16).digest()
@@ -191,82 +199,10 @@ class Lines:
         mark = _hash(b"id " + found.encode("utf-8", "surrogatepass"))
         return Part(offset, number, found, mark, _hash(said), value)
 
-
-class Table(Lines):
-    """The records of a table: each is an object of its header's names and its own texts."""
-
-    def _begin(self) -> None:
-        csv.field_size_limit(LIMIT_BYTES)
-        self._number = 0
-        self._left = LIMIT_BYTES
-        self._offset = len(_BOM) if self._file.read(len(_BOM)) == _BOM else 0
-        self._file.seek(self._offset)
-        try:
-            self._header = next((row for row in self._rows() if row), [])
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise UnusableError(f"its header cannot be read: {error}") from error
-        doubled = {name for name in self._header if self._header.count(name) > 1}
-        if doubled or "" in self._header:
-            which = f"{min(doubled)!r} twice" if doubled else "a column without a name"
-            raise UnusableError(f"its header has {which}")
-        self._first = (self._offset, self._number)
-
-    def __iter__(self) -> Iterator[Found]:
-        """Yield all that there is, from the first record on."""
-        self._offset, self._number = self._first
-        self._file.seek(self._offset)
-        rows = self._rows()
-        while True:
-            offset, number = self._offset, self._number + 1
-            self._left = LIMIT_BYTES
-            try:
-                row = next(rows, None)
-            except (csv.Error, UnicodeDecodeError) as error:
-                yield from self._recover(offset, number, error)
-                rows = self._rows()
-                continue
-            if row is None:
-                return
-            yield self._row(offset, number, row) if row else None
-
-    def at(self, offset: int) -> Part | Bad:
-        """Read the one record at *offset* again; its line is not known then."""
-        self._again.seek(offset)
-        texts = (line.decode() for line in iter(self._again.readline, b""))
-        return self._row(offset, 0, next(csv.reader(texts, strict=True), []))
-
-    def _rows(self) -> Iterator[list[str]]:
-        return csv.reader(self._texts(), strict=True)
-
-    def _texts(self) -> Iterator[str]:
-        """Yield lines from where the file is; an unclosed quote may ask for many of them."""
-        while line := self._file.readline(LIMIT_BYTES + 1):
-            self._left -= len(line)
-            if self._left < 0:
-                raise csv.Error(f"a record of more than {LIMIT_BYTES} bytes, or an unclosed quote")
-            self._offset += len(line)
-            self._number += 1
-            yield line.decode()
-
-    def _recover(self, offset: int, number: int, error: Exception) -> Iterator[Found]:
-        """Give up one line only: a quote that was never closed must not take the rest along."""
-        self._file.seek(offset)
-        line = self._file.readline(LIMIT_BYTES + 1)
-        fault = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"is no row: {error}"
-        content, length = line, len(line)
-        while line and not line.endswith(b"\n"):
-            yield None
-            line = self._file.readline(LIMIT_BYTES)
-            length += len(line)
-        self._offset, self._number = offset + length, number
-        yield bad(offset, number, content, fault)
-
-    def _row(self, offset: int, number: int, row: list[str]) -> Part | Bad:
-        if len(row) == len(self._header):
-            value: dict[str, Any] = dict(zip(self._header, row, strict=True))
-            return self._part(offset, number, "\0".join(row).encode(), value)
-        fault = f"has {len(row)} columns, the header has {len(self._header)}"
-        return bad(offset, number, "\0".join(row).encode(), fault)
+    def _id_of(self, value: dict[str, Any], known: Known) -> str:
+        if self._id_field is None:
+            return f"{known[0]:016x}{known[1]:016x}"
+        return str(value.get(self._id_field))
 
 
 def canonical(value: dict[str, Any]) -> bytes:

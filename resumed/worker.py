@@ -48,6 +48,7 @@ class Worker:
         self._output = os.dup(1)
         self._spare = Spare()
         self._item = ""
+        self._shared = ("", -1)
         self._sheltered = True
         self._asked_to_end = False
 
@@ -157,8 +158,11 @@ class Worker:
         return Job(assignment, scratch, self._out, self, assignment.reduce)
 
     def _lock(self, assignment: Assignment) -> int | None:
-        """Take the item's lock; tell the daemon and return None when that cannot be."""
-        if assignment.lock is None:
+        """Take the item's lock; tell the daemon and return None when that cannot be.
+
+        What a part locks is shared with the other parts of its job, and kept for the next.
+        """
+        if assignment.lock is None or self._shares(assignment):
             return -1
         frame: Record = {"say": "ended", "id": assignment.id}
         try:
@@ -169,10 +173,8 @@ class Worker:
         try:
             if assignment.job is None:
                 durable.lock(fd)
-            elif not durable.share(fd):
-                os.close(fd)
-                self._channel.later({**frame, "how": "absent", "text": "its job is closed"})
-                return None
+            else:
+                durable.share(fd)
         except LockedError:
             os.close(fd)
             self._channel.later({**frame, "how": "busy"})
@@ -180,7 +182,25 @@ class Worker:
         # With it an orphan of a command shows that it is there; nothing else needs it.
         if self._program.has_commands or self._reduce.has_commands:
             os.set_inheritable(fd, True)
-        return fd
+        if assignment.job is None:
+            return fd
+        self._shared = (assignment.lock, fd)
+        if self._shares(assignment):
+            return -1
+        self._channel.later({**frame, "how": "absent", "text": "its job is closed"})
+        return None
+
+    def _shares(self, assignment: Assignment) -> bool:
+        """Tell whether the lock that an earlier part took is still this part's; else let go."""
+        folder, fd = self._shared
+        if fd < 0 or assignment.job is None:
+            return False
+        with suppress(OSError):  # a handler may have closed it
+            if folder == assignment.lock and os.fstat(fd).st_nlink > 0:
+                return True
+            os.close(fd)
+        self._shared = ("", -1)
+        return False
 
     def _run(self, item: Item) -> Record:
         try:
