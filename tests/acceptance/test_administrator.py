@@ -85,6 +85,13 @@ class Administrator:
             else:
                 temporary.rename(self.home.inbox / name)
 
+    def is_over(self):
+        return not self.home.names("inbox") and not self.items("pending", "running", "waiting")
+
+    def left(self):
+        left = [repr(each) for each in self.items("pending", "running", "waiting")]
+        return "\n".join([*self.home.names("inbox"), *left, self.running.tail()])
+
     def retry(self):
         self.ask("retry", "failed", "waiting", fresh=self.random.random() < 0.3)
 
@@ -152,13 +159,7 @@ def test_whatever_an_administrator_does_nothing_is_lost(home, daemon, wait_until
     for _ in range(OPERATIONS):
         administrator.act()
         assert administrator.running.process.poll() is None, administrator.running.tail()
-    wait_until(
-        lambda: (
-            not home.names("inbox") and not administrator.items("pending", "running", "waiting")
-        ),
-        60,
-        what=administrator.running.tail(),
-    )
+    wait_until(administrator.is_over, 60, what=administrator.left)
 
     found = audit.audit(administrator.paths)
     assert found.discrepancies == ()
