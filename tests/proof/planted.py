@@ -358,7 +358,7 @@ FOUND_BY = {
     "no_sync_of_rewritten_journal": "power strict",
     "no_folder_sync": "power strict",
     "no_folder_sync_after_rewriting": "power strict",
-    "no_sync_of_done": "power strict",
+    "no_sync_of_done": "power strict, at the end",
     "rewrite_in_place": "early kills",
     "unlink_before_rename": "early kills",
     "stale_temporary_blocks": "early kills",

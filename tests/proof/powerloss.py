@@ -325,6 +325,41 @@ def fingerprint(tree, told):
     return hashlib.blake2b(repr((plain, told)).encode(), digest_size=12).digest()
 
 
+def cuts_of_recovery(folder, state, rng, count):
+    """Start on a state, record that too, and yield states of a cut in its middle."""
+    _, tree, effects_before, told = state
+    folder.mkdir()
+    home, effects = folder / "home", folder / "effects"
+    write_tree(home, tree)
+    effects.write_text(effects_before)
+    disk = Disk(rng.choice(["strict", "ordered"]), home)
+    plan = stage.Faults(home, ops=[])
+    _, ops = stage.drain(home, str(effects), plan, report=lambda faults: faults.ops)
+    shutil.rmtree(folder)
+    again = different(cuts(disk, ops or [], effects_before, rng, 10), set())
+    every = [(label, tree, seen, told + more) for label, tree, seen, more in again]
+    return rng.sample(every, min(count, len(every)))
+
+
+def run_deep(gold, folder, *, first, second, seed=2, processes=2):
+    """Cut the power in the recovery from *first* states, *second* times each."""
+    rng = random.Random(seed)
+    disks, ops, before = record(gold, Path(folder) / "record")
+    states = []
+    for disk in disks:
+        every = list(different(cuts(disk, ops, before, rng, 10), set()))
+        for state in rng.sample(every, min(first // 2, len(every))):
+            states += cuts_of_recovery(Path(folder) / "deep", state, rng, second)
+    row = sweeps.Row("power loss, twice")
+    _shared.update(folder=folder, tokens=gold.tokens, bug="", crashes=2)
+    begun = time.monotonic()
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        for label, faults in pool.imap_unordered(_one, enumerate(states)):
+            row.add(label, True, faults)
+    row.seconds = time.monotonic() - begun
+    return row
+
+
 def judge_state(tokens, folder, state, bug="", crashes=1):
     """Start on one state, give it new work, start again; return what was wrong."""
     _, tree, effects_before, told = state
@@ -354,7 +389,8 @@ def _one(numbered):
     number, state = numbered
     folder = Path(_shared["folder"]) / f"p{os.getpid()}-{number}"
     try:
-        return state[0], judge_state(_shared["tokens"], folder, state, _shared["bug"])
+        tokens, bug, crashes = (_shared[each] for each in ("tokens", "bug", "crashes"))
+        return state[0], judge_state(tokens, folder, state, bug, crashes)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         return state[0], [f"the harness stumbled: {error!r}"]
@@ -369,17 +405,30 @@ def different(states, seen):
             yield state
 
 
-def run(gold, folder, *, model, cap, limit, bug="", seed=1, processes=2, until=None, first=False):
+def run(
+    gold,
+    folder,
+    *,
+    model,
+    cap,
+    limit,
+    bug="",
+    seed=1,
+    processes=2,
+    until=None,
+    late=False,
+    first=False,
+):
     """Judge at most *limit* different states of one model, spread over the whole run."""
     rng, seen = random.Random(seed), set()
     disks, ops, before = record(gold, Path(folder) / "record", planted.BUGS.get(bug))
     disk = disks[model == "ordered"]
     states = list(different(cuts(disk, ops, before, rng, cap), seen))
     count = len(states)
-    if count > limit:
-        states = rng.sample(states, limit)
+    shuffled = rng.sample(states, min(limit, count))
+    states = states[::-1][:limit] if late else shuffled
     row = sweeps.Row(f"power loss, {model}")
-    _shared.update(folder=folder, tokens=gold.tokens, bug=bug)
+    _shared.update(folder=folder, tokens=gold.tokens, bug=bug, crashes=1)
     begun = time.monotonic()
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for label, faults in pool.imap_unordered(_one, enumerate(states)):

@@ -26,6 +26,7 @@ import powerloss
 import reals
 import stage
 import sweeps
+import workers
 
 COLUMNS = ("lost", "doubled", "refused", "silent", "other", "harness")
 NEVER = 1e9
@@ -34,15 +35,16 @@ NEVER = 1e9
 class Proof:
     """All sweeps, on one gold home; *quick* takes samples and minds the time."""
 
-    def __init__(self, folder, *, quick, seed, processes):
+    def __init__(self, folder, *, quick, seed, processes, seconds=None):
         self.folder, self.quick, self.processes = folder, quick, processes
+        self.seconds = seconds
         self.random = random.Random(seed)
         self.gold = stage.Gold(folder)
         self.calls = sweeps.calls_of(self.gold, Path(folder) / "calls")
         self.opens = sweeps.calls_of(self.gold, Path(folder) / "calls", opens=True)
 
     def until(self, seconds):
-        return time.monotonic() + (seconds if self.quick else NEVER)
+        return time.monotonic() + (self.seconds or (seconds if self.quick else NEVER))
 
     def some(self, cases, seconds, name, **options):
         self.random.shuffle(cases)
@@ -88,6 +90,11 @@ class Proof:
             **options,
         )
 
+    def deep(self):
+        return powerloss.run_deep(
+            self.gold, self.folder, first=40, second=100, processes=self.processes
+        )
+
     def damage(self):
         return damage.run(self.gold, self.folder, flips_step=11 if self.quick else 1)
 
@@ -98,6 +105,9 @@ class Proof:
         until = self.until(10)
         return reals.run(self.gold, self.folder, limit=limit, until=until, processes=self.processes)
 
+    def workers(self):
+        return workers.run(self.folder)
+
     def ext4(self):
         return self.cut("ext4")
 
@@ -107,7 +117,7 @@ class Proof:
     def cut(self, kind):
         if why := cuts.available(kind, self.folder):
             return skipped(f"power cut, {kind}", why)
-        return cuts.run(self.gold, self.folder, kind)
+        return cuts.run(self.gold, self.folder, kind, until=self.until(NEVER))
 
     def find(self, bug):
         """Name the sweeps that find a planted bug; the quick tier stops at the first."""
@@ -135,7 +145,7 @@ class Proof:
                 processes=self.processes,
             )
 
-        def dark(model):
+        def dark(model, *, late=False):
             return lambda: powerloss.run(
                 self.gold,
                 self.folder,
@@ -143,6 +153,7 @@ class Proof:
                 cap=10,
                 limit=300,
                 bug=bug,
+                late=late,
                 first=True,
                 until=time.monotonic() + 15,
                 processes=self.processes,
@@ -156,6 +167,7 @@ class Proof:
             "short": faulty(sweeps.short(self.calls, 41)),
             "errors": faulty(syncs),
             "power strict": dark("strict"),
+            "power strict, at the end": dark("strict", late=True),
             "power ordered": dark("ordered"),
             "damage": lambda: damage.run(self.gold, self.folder, bug=bug, flips_step=37),
         }
@@ -164,7 +176,7 @@ class Proof:
 
 
 QUICK = ("kills", "twice", "torn", "short", "errors", "strict", "ordered", "damage", "reals")
-FULL = (*QUICK, "ext4", "xfs")
+FULL = (*QUICK, "workers", "deep", "ext4", "xfs")
 
 
 def skipped(name, why):
@@ -220,6 +232,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a sample of everything")
     parser.add_argument("--planted", nargs="*", metavar="BUG", help="only these bugs, or all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, help="stop each sweep after so long")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=", ".join(FULL))
     asked = parser.parse_args()
@@ -228,6 +241,7 @@ def main():
     stage.preload()
     folder = tempfile.mkdtemp(prefix="resumed-proof-", dir=stage.BASE)
     options = {"quick": asked.quick, "seed": asked.seed, "processes": asked.processes}
+    options["seconds"] = asked.seconds
     bad = 0
     try:
         proof = Proof(folder, **options)
