@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -79,7 +80,9 @@ class Daemon:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         address = f"\0resumed-{os.getpid()}-{id(self)}-{time.monotonic_ns()}"
         self._socket.bind(address)
-        self._socket.setblocking(False)
+        # Heard at once, as by systemd: a queue of a few messages is all that a socket holds.
+        self._ear = threading.Thread(target=self._listen)
+        self._ear.start()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -92,10 +95,11 @@ class Daemon:
 
     def told(self) -> list[str]:
         """List every line that it has told systemd so far."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self.messages += self._socket.recv(65536).decode().splitlines()
-        return self.messages
+        return list(self.messages)
+
+    def _listen(self) -> None:
+        while message := self._socket.recv(65536):
+            self.messages += message.decode().splitlines()
 
     def wait_until_ready(self) -> "Daemon":
         """Return when it says READY=1."""
@@ -137,6 +141,9 @@ class Daemon:
         """Leave nothing behind."""
         if self.process.poll() is None:
             self.kill()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._ear.join()
         self._socket.close()
 
 
