@@ -14,7 +14,18 @@ from resumed.documents import reason
 from resumed.entry import Entry
 from resumed.glance import Glance
 from resumed.listing import clock, span
-from resumed.model import Done, Failed, Held, Pending, Record, Removed, Running, Waiting, instant
+from resumed.model import (
+    Done,
+    Failed,
+    Held,
+    Open,
+    Pending,
+    Record,
+    Removed,
+    Running,
+    Waiting,
+    instant,
+)
 from resumed.phrases import phrase
 from resumed.picture import due_at, how_far
 from resumed.settings import Config
@@ -110,6 +121,9 @@ class Inquiry:
                 worker = f" (worker {told['worker']})" if "worker" in told else ""
                 how = f"running for {span(now - at)}{step}{how_far(told.get('progress'))}{worker}"
                 return "running", f"{how}, attempt {attempt}", ""
+            case Open(at):
+                sentence = f"a job, open for {span(now - at)}: some of its parts are still to do"
+                return "running", sentence, f"'{self._command} jobs'"
             case Held(why, at, _):
                 sentence = f"held since {clock(at, now)}: {escape(why)}"
                 return "held", sentence, f"'{self._command} release {entry.id}'"
