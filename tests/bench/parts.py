@@ -34,7 +34,7 @@ def _job(where: Path, parts: int) -> dict:
             file.write(json.dumps({"id": f"p{number:07d}", "value": number}) + "\n")
     taken = run("drained.py", made)
     shutil.rmtree(made)
-    return {"rate": parts / taken["seconds"], **taken}
+    return taken | {"rate": parts / taken["seconds"]}
 
 
 def parts(count: int, times: int) -> list[Row]:

@@ -104,8 +104,9 @@ def commands(items: int, count: int) -> list[Row]:
 
 def _drain_commands(where: Path, items: int) -> dict:
     made = home(where / "home", workers=2)
-    text = (made / "resumed.toml").read_text()
-    (made / "resumed.toml").write_text(text.replace('"handler:process"', '["/bin/true", "{path}"]'))
+    config = made / "resumed.toml"
+    command = 'command = ["/bin/true", "{path}"]'
+    config.write_text(config.read_text().replace('handler = "handler:process"', command))
     make_files(made / "inbox", items)
     taken = run("drained.py", made)
     shutil.rmtree(made)
