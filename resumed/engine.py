@@ -192,6 +192,7 @@ class Engine:
         self.runner.tick(now)
         self.recorder.commit()
         self.upkeep.turn(now, synced=synced)
+        self.runner.note_turn(self._clocks.monotonic() - now)
 
     @property
     def paused(self) -> bool:

@@ -34,6 +34,7 @@ from resumed.wire import Assignment
 
 OUTPUT_LIMIT_BYTES = 4096
 AHEAD_SECONDS = 0.005
+AHEAD_MOST_SECONDS = 0.05
 RECALL_SECONDS = 0.1
 OVERDUE_SECONDS = 1.0
 
@@ -109,7 +110,7 @@ class Runner:
         self._sound = sound
         self.ahead = ahead
         self._parts_next = False
-        self._seconds = AHEAD_SECONDS
+        self._seconds = self._ahead_seconds = AHEAD_SECONDS
         self._unbegun: dict[int, int] = {}
         self._untold: list[tuple[str, Fact]] = []
         self._began_at: dict[int, float] = {}
@@ -146,7 +147,7 @@ class Runner:
             return 0
         sent = 0
         rooms = self._workers.room()
-        ahead = self.ahead if self.ahead >= 0 else int(AHEAD_SECONDS / self._seconds)
+        ahead = self.ahead if self.ahead >= 0 else int(self._ahead_seconds / self._seconds)
         share = -(-(self._schedule.ready + parts) // max(1, len(rooms)))
         for worker, room in rooms.items():
             free = min(1 + ahead - (AHEAD_LIMIT - room), max(share, 1), room)
@@ -175,6 +176,14 @@ class Runner:
         if due is not None and now >= due:
             self._workers.recall()
             self._unbegun.clear()
+
+    def note_turn(self, seconds: float) -> None:
+        """Send enough ahead for a turn of the loop as long as the longest of late.
+
+        On a slow disk that is mostly syncs, during which nobody gives out anything.
+        """
+        enough = max(2 * seconds, 0.95 * self._ahead_seconds, AHEAD_SECONDS)
+        self._ahead_seconds = min(enough, AHEAD_MOST_SECONDS)
 
     def due(self) -> float | None:
         """Say when `tick` has something to do."""
