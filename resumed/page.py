@@ -88,7 +88,7 @@ def _height(number: float, most: int) -> float:
 
 def _round(number: int) -> int:
     """Round a scale's end up to a number that people read at a glance, as is its half."""
-    ten = int("1".ljust(len(str(number)) - 1, "0"))
+    ten = int(10 ** max(0, len(str(number)) - 2))
     steps = (2, 4, 6, 8, 10, 20, 30, 40, 60, 80, 100)
     return next(step * ten for step in steps if step * ten >= number)
 
