@@ -11,13 +11,11 @@ from collections.abc import Callable
 from resumed import roll
 from resumed.jobyard import JobYard
 from resumed.model import Fact, Fault
-from resumed.openjob import REDUCE, OpenJob, summary
+from resumed.openjob import REDUCE, SEPARATOR, OpenJob, summary
 from resumed.recorder import Recorder
 from resumed.runner import Runner
 from resumed.schedule import Schedule
 from resumed.settings import JobSettings
-
-SEPARATOR = "#"
 
 
 class Closing:

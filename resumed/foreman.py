@@ -13,18 +13,18 @@ that outlived its daemon can neither go on unseen nor begin anything.
 """
 
 import fnmatch
-from collections import deque
 from collections.abc import Callable
 
-from resumed import jobbook, roll, verdict
-from resumed.closing import SEPARATOR, Closing
+from resumed import jobbook, roll
+from resumed.closing import Closing
 from resumed.entry import Entry
+from resumed.jobqueue import JobQueue
 from resumed.jobyard import JobYard
 from resumed.mark import Mark
-from resumed.model import Fact, Fault
+from resumed.model import Fault
 from resumed.opening import RefusedError, open_job
-from resumed.openjob import REDUCE, ChangedError, OpenJob
-from resumed.piecework import THE_REDUCE, Hand, PieceWork, as_entry
+from resumed.openjob import REDUCE, SEPARATOR, ChangedError, OpenJob
+from resumed.piecework import THE_REDUCE, Hand, PieceWork
 from resumed.recorder import Recorder
 from resumed.records import Part, key
 from resumed.runner import Runner
@@ -34,9 +34,6 @@ from resumed.spool import Spool
 from resumed.wire import Assignment
 
 SLICE_SECONDS = 0.004
-MOST_READY = 4
-MOST_OPEN = 100
-BUSY_SECONDS = 1.0
 
 
 class Foreman(PieceWork):
@@ -76,10 +73,7 @@ class Foreman(PieceWork):
             ctl=ctl,
         )
         self.jobs: dict[str, OpenJob] = {}
-        self._queue: deque[Entry] = deque()
-        self._traces: dict[str, dict[str, int]] = {}
-        self._books: dict[str, jobbook.JobBook] = {}
-        self._busy: dict[str, float] = {}
+        self._queue = JobQueue(self.yard, recorder.now)
         self._over: list[str] = []
         self.use(config)
 
@@ -97,10 +91,7 @@ class Foreman(PieceWork):
 
     def forget(self, entry: Entry) -> bool:
         """Forget a job that was not opened yet; False when it is none."""
-        if entry not in self._queue:
-            return False
-        self._queue.remove(entry)
-        return True
+        return self._queue.forget(entry)
 
     # what the runner asks
 
@@ -133,7 +124,7 @@ class Foreman(PieceWork):
             matches = (fnmatch.fnmatchcase(last, each) for each in self._closing.settings.match)
             if entry.attempts or not any(matches):
                 return False
-        self._queue.append(entry)
+        self._queue.add(entry)
         return True
 
     def take(self, count: int, now: float) -> list[Assignment]:
@@ -161,19 +152,14 @@ class Foreman(PieceWork):
         if number == THE_REDUCE:
             return self._claim_reduce(job, wire_id)
         try:
-            return self._given(job, number, job.read(number))
+            assignment = self._given(job, number, job.read(number))
         except ChangedError:
             self._changed(job)
             self._schedule.finish(wire_id)
             return None
-
-    def start(self, wire_id: str) -> None:
-        """Record, durably, that a suspect is about to begin."""
-        job, number = self._locate(wire_id)
-        if number != THE_REDUCE:
-            hand = self._hands[wire_id]
-            job.book.record("started", **hand.about())
-            job.book.commit(urgent=True)
+        job.book.record("started", **self._hands[wire_id].about())
+        job.book.commit(urgent=True)
+        return assignment
 
     # what the engine asks
 
@@ -181,19 +167,20 @@ class Foreman(PieceWork):
         """Take in that an attempt had begun of which the last daemon did not hear."""
         job_id, _, what = mark.id.partition(SEPARATOR)
         if what not in ("", REDUCE):  # an item that is over; what is claimed by a record before
-            self._traces.setdefault(job_id, {})[what] = mark.attempt
+            self._queue.trace(job_id, what, mark.attempt)
 
     def work(self, now: float) -> None:
         """Go on with all jobs, a little."""
-        self._open_more(now)
+        while entry := self._queue.take(self.jobs, now):
+            self._open(entry)
         sliced = False
         for job in list(self.jobs.values()):
             job.wake(now)
             if job.slicing and not sliced:
                 sliced = True
                 job.work(SLICE_SECONDS)
-                self._tell_split(job)
-                self._schedule_suspects(job, now)
+                self.tell_split(job)
+                self.schedule_suspects(job, now)
             self._closing.advance(job, now)
 
     def commit(self) -> None:
@@ -217,72 +204,41 @@ class Foreman(PieceWork):
 
     def due(self, now: float) -> float | None:
         """Say when `work` and `commit` have something to do again."""
-        if any(job.slicing for job in self.jobs.values()) or self._next_to_open(now):
+        if any(job.slicing for job in self.jobs.values()) or self._queue.next(self.jobs, now):
             return now
         times = [job.due() for job in self.jobs.values()]
         times += [now + jobbook.SYNC_SECONDS for job in self.jobs.values() if job.book.dirty]
-        times += self._busy.values()
+        times.append(self._queue.due())
         return min((each for each in times if each is not None), default=None)
 
     def resume(self) -> None:
         """Record what was traced before new workers leave new marks; archive what is over."""
+        live = self._recorder.ledger.items
         for job_id in self.yard.journals():
-            if job_id not in self._recorder.ledger.items:
+            if job_id not in live:
                 self.yard.archive(job_id)
-            elif marks := self._traces.get(job_id):
-                book = self._books[job_id] = self.yard.book(job_id, self._recorder.now)
-                book.record("traced", marks=marks)
-                book.commit(urgent=True)
-        self._traces.clear()
+        self._queue.record_traces(live)
 
     def close(self) -> None:
         """Let go of all jobs; they go on with the next start."""
         self.commit()
         for job in self.jobs.values():
             job.close()
-        for book in self._books.values():
-            book.close()
+        self._queue.close()
 
     def abandon(self) -> None:
         """Let go of them without another word to the disk."""
         for job in self.jobs.values():
             job.lines.close()
             job.book.abandon()
-        for book in self._books.values():
-            book.abandon()
-
-    # opening
-
-    def _open_more(self, now: float) -> None:
-        while entry := self._next_to_open(now):
-            self._queue.remove(entry)
-            self._busy.pop(entry.id, None)
-            if self.yard.in_use(entry.id):
-                self._queue.append(entry)
-                self._busy[entry.id] = now + BUSY_SECONDS
-            else:
-                self._open(entry)
-
-    def _next_to_open(self, now: float) -> Entry | None:
-        """Choose a job of whose name none is open; jobs that only wait keep none back."""
-        if len(self.jobs) >= MOST_OPEN or not self._queue:
-            return None
-        if sum(job.ready or job.slicing for job in self.jobs.values()) >= MOST_READY:
-            return None
-        names = {job.entry.name for job in self.jobs.values()}
-        for entry in self._queue:
-            if entry.name not in names and self._busy.get(entry.id, 0.0) <= now:
-                return entry
-        return None
+        self._queue.abandon()
 
     def _open(self, entry: Entry) -> None:
         """Open a job; whatever hinders that is told with its file in ``failed/``."""
-        book = self._books.get(entry.id) or self.yard.book(entry.id, self._recorder.now)
-        self._books.pop(entry.id, None)
         try:
             job = open_job(
                 entry,
-                book,
+                self._queue.book(entry),
                 self.yard,
                 id_field=self.id_field,
                 version=self._version,
@@ -298,37 +254,6 @@ class Foreman(PieceWork):
             self.jobs[entry.id] = job
             self._recorder.record("job_opened", id=entry.id)
             self._tell("job_opened", id=entry.id, name=entry.name)
-
-    # going on
-
-    def _tell_split(self, job: OpenJob) -> None:
-        """Tell once what was found in a file, after all of it was read."""
-        if job.whole and job.ledger.split and not job.told:
-            job.told = True
-            about = {"id": job.entry.id, "name": job.entry.name}
-            names = ("parts", "bad", "new", "changed", "unchanged", "gone")
-            counts = {each: job.ledger.split[each] for each in names}
-            job.book.then(lambda: self._tell("job_split", **about, **counts))
-
-    def _schedule_suspects(self, job: OpenJob, now: float) -> None:
-        """Let parts whose attempts died with the program run beside nobody."""
-        for number in job.suspects:
-            tries = job.ledger.tries_of(number)
-            part = job.read(number)
-            fact = self._crashed_for_good(as_entry(job.entry, job.roll.attempts[number], tries))
-            if fact is None:
-                wire_id = f"{job.entry.id}{SEPARATOR}{part.mark:016x}"
-                self._schedule.add_suspect(wire_id, wire_id, now)
-            else:
-                about = {"part": part.id, "key": key(part.mark, part.content)}
-                told = {**fact.particulars, **about}
-                del told["id"]
-                job.book.record("failed", **told)
-                self._say("part_failed", Hand(job, number, **about, attempt=0), told)
-        job.suspects.clear()
-
-    def _crashed_for_good(self, entry: Entry) -> Fact | None:
-        return verdict.crashed_for_good(entry, self.limits.max_crashes, self._recorder.now())
 
     def _given(self, job: OpenJob, number: int, part: Part) -> Assignment:
         attempt = job.roll.attempts[number] + 1
@@ -369,3 +294,6 @@ class Foreman(PieceWork):
     def _changed(self, job: OpenJob) -> None:
         text = "the file was changed while its parts were running"
         job.fail({"error": {"kind": "changed", "text": text}, "part": None, "attempt": 0})
+
+    def _mend(self, job: OpenJob) -> None:
+        self.yard.lock(job.entry.id)

@@ -35,10 +35,6 @@ class Jobs(Protocol):
         """Make ready what the schedule gives out and is no item."""
         ...
 
-    def start(self, wire_id: str) -> None:
-        """Record, durably, that such a suspect is about to begin."""
-        ...
-
     def began(self, report: Began) -> None:
         """Note that an attempt was begun."""
         ...

@@ -22,6 +22,7 @@ from resumed.wire import Assignment
 
 AT_ONCE_BYTES = 256 << 10
 REDUCE = "reduce"
+SEPARATOR = "#"
 _LOOKS = 20_000
 
 
@@ -183,11 +184,11 @@ class OpenJob:
     def reduction(self, attempt: int) -> Assignment:
         """Ask for an attempt of the reduce."""
         return Assignment(
-            id=f"{self.entry.id}#{REDUCE}",
+            id=f"{self.entry.id}{SEPARATOR}{REDUCE}",
             name=self.entry.name,
             path=self._path,
             attempt=attempt,
-            key=f"{self.entry.id}#{REDUCE}",
+            key=f"{self.entry.id}{SEPARATOR}{REDUCE}",
             scratch=f"{self.folder}/{REDUCE}",
             lock=self._lock,
             steps=self.ledger.reduce.tries.steps,

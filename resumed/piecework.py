@@ -13,8 +13,9 @@ from resumed import roll, text, verdict
 from resumed.entry import Entry
 from resumed.jobledger import Tries
 from resumed.model import Fact, Identity, Record
-from resumed.openjob import OpenJob
+from resumed.openjob import SEPARATOR, OpenJob
 from resumed.policy import names_any
+from resumed.records import key
 from resumed.report import Absent, Began, Busy, End, StepTaken
 from resumed.runner import OUTPUT_LIMIT_BYTES, Limits
 from resumed.schedule import Schedule
@@ -68,7 +69,8 @@ class PieceWork:
         hand = self._hands[report.id]
         if hand.number != THE_REDUCE:
             hand.job.roll.attempts[hand.number] = min(report.attempt, roll.MOST_ATTEMPTS)
-            hand.job.begun[hand.number] = (hand.part, hand.attempt)
+            if hand.number not in hand.job.ledger.running:
+                hand.job.begun[hand.number] = (hand.part, hand.attempt)
 
     def step_taken(self, report: StepTaken) -> None:
         """Record a step; its caller goes on when it is on the disk."""
@@ -116,6 +118,33 @@ class PieceWork:
             elif not self._schedule.knows(wire_id):
                 hand.job.give_back(hand.number)
 
+    def tell_split(self, job: OpenJob) -> None:
+        """Tell once what was found in a file, after all of it was read."""
+        if job.whole and job.ledger.split and not job.told:
+            job.told = True
+            about = {"id": job.entry.id, "name": job.entry.name}
+            names = ("parts", "bad", "new", "changed", "unchanged", "gone")
+            counts = {each: job.ledger.split[each] for each in names}
+            job.book.then(lambda: self._tell("job_split", **about, **counts))
+
+    def schedule_suspects(self, job: OpenJob, now: float) -> None:
+        """Let parts whose attempts died with the program run beside nobody."""
+        for number in job.suspects:
+            tries = job.ledger.tries_of(number)
+            part = job.read(number)
+            charged = as_entry(job.entry, job.roll.attempts[number], tries)
+            fact = verdict.crashed_for_good(charged, self.limits.max_crashes, job.book.now())
+            if fact is None:
+                wire_id = f"{job.entry.id}{SEPARATOR}{part.mark:016x}"
+                self._schedule.add_suspect(wire_id, wire_id, now)
+            else:
+                about = {"part": part.id, "key": key(part.mark, part.content)}
+                told = {**fact.particulars, **about}
+                del told["id"]
+                job.book.record("failed", **told)
+                self._say("part_failed", Hand(job, number, **about, attempt=0), told)
+        job.suspects.clear()
+
     def _hold(self, wire_id: str, hand: Hand) -> None:
         """Note that something was given out."""
         self._hands[wire_id] = hand
@@ -123,11 +152,16 @@ class PieceWork:
 
     def _put_off(self, hand: Hand) -> None:
         """Try again soon what could not begin, because something still holds its lock."""
+        self._mend(hand.job)
+        due = self._clock() + verdict.BUSY_SECONDS
         if hand.number == THE_REDUCE:
             hand.job.book.record("reduce_interrupted", attempt=hand.attempt)
-            hand.job.reducing = False
+            self._schedule.add_waiting(hand.key, hand.key, due)
         else:
-            hand.job.put_off(hand.number, self._clock() + verdict.BUSY_SECONDS)
+            hand.job.put_off(hand.number, due)
+
+    def _mend(self, job: OpenJob) -> None:
+        """Make the folder again that attempts lock, should somebody have removed it."""
 
     def _part_ended(self, hand: Hand, end: End | Died, output: bytes) -> None:
         job, number = hand.job, hand.number

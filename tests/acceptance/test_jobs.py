@@ -317,7 +317,7 @@ def test_retry_with_a_mended_file_runs_what_is_new_changed_or_failed(
 
     ctl("retry", "a.jsonl", "--with", str(fixed))
 
-    wait_until((home.done / "a.jsonl").exists, what=process.tail())
+    wait_until(lambda: list(home.state.glob("jobs/archive/*")), what=process.tail())
     ran = sorted(line[2] for line in told(oracle)[before:] if line[0] == "begin")
     assert ran == ["new", "p0", "x"]
     split = job_records(home, "split")[-1]

@@ -1,0 +1,101 @@
+"""Keep the jobs that are to be opened, until it is their turn.
+
+Jobs of one name are open one after another. No more are opened while several have parts to
+give out; one whose parts only wait for other attempts keeps none back. One whose attempts of
+before a crash still run is not opened yet.
+"""
+
+from collections import deque
+from collections.abc import Callable, Container, Mapping
+
+from resumed.entry import Entry
+from resumed.jobbook import JobBook
+from resumed.jobyard import JobYard
+from resumed.openjob import OpenJob
+
+MOST_READY = 4
+MOST_OPEN = 100
+BUSY_SECONDS = 1.0
+
+
+class JobQueue:
+    """The jobs that were taken in and not opened. Times are monotonic seconds."""
+
+    def __init__(self, yard: JobYard, now: Callable[[], float]) -> None:
+        """Queue nobody; *now* gives the time for records."""
+        self._yard = yard
+        self._now = now
+        self._queue: deque[Entry] = deque()
+        self._busy: dict[str, float] = {}
+        self._traces: dict[str, dict[str, int]] = {}
+        self._books: dict[str, JobBook] = {}
+
+    def __len__(self) -> int:
+        """Count those that wait."""
+        return len(self._queue)
+
+    def add(self, entry: Entry) -> None:
+        """Queue a job up."""
+        self._queue.append(entry)
+
+    def forget(self, entry: Entry) -> bool:
+        """Forget a job; False when it is not here."""
+        if entry not in self._queue:
+            return False
+        self._queue.remove(entry)
+        return True
+
+    def take(self, opened: Mapping[str, OpenJob], now: float) -> Entry | None:
+        """Take the next job out that can be opened now."""
+        while entry := self.next(opened, now):
+            self._queue.remove(entry)
+            if not self._yard.in_use(entry.id):
+                self._busy.pop(entry.id, None)
+                return entry
+            self._queue.append(entry)
+            self._busy[entry.id] = now + BUSY_SECONDS
+        return None
+
+    def next(self, opened: Mapping[str, OpenJob], now: float) -> Entry | None:
+        """Say which job is the next to open, None when none is now."""
+        if len(opened) >= MOST_OPEN or not self._queue:
+            return None
+        if sum(job.ready or job.slicing for job in opened.values()) >= MOST_READY:
+            return None
+        names = {job.entry.name for job in opened.values()}
+        for entry in self._queue:
+            if entry.name not in names and self._busy.get(entry.id, 0.0) <= now:
+                return entry
+        return None
+
+    def due(self) -> float | None:
+        """Say when to look again whether the attempts of before still run."""
+        return min(self._busy.values(), default=None)
+
+    def trace(self, job_id: str, mark: str, attempt: int) -> None:
+        """Note that an attempt of a part had begun when the last daemon died."""
+        self._traces.setdefault(job_id, {})[mark] = attempt
+
+    def record_traces(self, live: Container[str]) -> None:
+        """Put these into the journals of the *live* jobs, durably."""
+        for job_id in self._yard.journals():
+            if job_id in live and (marks := self._traces.get(job_id)):
+                book = self._books[job_id] = self._yard.book(job_id, self._now)
+                book.record("traced", marks=marks)
+                book.commit(urgent=True)
+        self._traces.clear()
+
+    def book(self, entry: Entry) -> JobBook:
+        """Return the journal of a job that was taken out."""
+        known = self._books.pop(entry.id, None)
+        return known if known is not None else self._yard.book(entry.id, self._now)
+
+    def close(self) -> None:
+        """Let go of all."""
+        for book in self._books.values():
+            book.close()
+
+    def abandon(self) -> None:
+        """Let go of all without another word to the disk."""
+        for book in self._books.values():
+            book.abandon()
