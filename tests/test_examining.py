@@ -99,7 +99,11 @@ def test_what_is_conserved_agrees(say):
 
 
 @pytest.mark.usefixtures("conserved")
-@pytest.mark.parametrize("place_of", ["active/" + A + "/a.txt", "failed/b.txt", "hold/c~1.txt"])
+@pytest.mark.parametrize(
+    "place_of",
+    ["active/" + A + "/a.txt", "failed/b.txt", "hold/c~1.txt"],
+    ids=["active", "failed", "hold"],  # an id of now is another one in each process
+)
 def test_a_file_that_was_taken_away_is_missing(say, paths, place_of):
     (paths.spool / place_of).unlink()
 
@@ -120,7 +124,11 @@ def test_another_file_in_the_place_is_not_the_item(say, paths):
 
 
 @pytest.mark.usefixtures("conserved")
-@pytest.mark.parametrize("place_of", ["active/" + B + "/x", "failed/x", "hold/x\x1b", "failed/d/x"])
+@pytest.mark.parametrize(
+    "place_of",
+    ["active/" + B + "/x", "failed/x", "hold/x\x1b", "failed/d/x"],
+    ids=["active", "failed", "hold", "below"],
+)
 def test_a_file_that_no_record_knows_is_told(say, paths, place_of):
     (paths.spool / place_of).parent.mkdir(exist_ok=True)
     (paths.spool / place_of).touch()
