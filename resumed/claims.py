@@ -79,6 +79,8 @@ class Claims:
         items = self._recorder.ledger.items
         entry = items.get(claimed.id)
         if entry is not None and isinstance(entry.state, Failed):
+            # Before the record: a retried item whose file has another name would be gone.
+            self._spool.call_back(entry.id, claimed.name, entry.name)
             if entry.kept_as is not None:
                 self._forget_note(entry.kept_as, entry.id)
             self._recorder.record("retried", id=claimed.id, fresh=False)

@@ -187,6 +187,13 @@ class Spool(Folders):
             self._remove_work(one.id)
         return kept
 
+    def call_back(self, id_: str, name: str, own: str) -> None:
+        """Give a file that came back under a spare name its *own* one again; durable on return."""
+        last, wanted = (each[each.rfind("/") + 1 :] for each in (name, own))
+        if last != wanted:
+            durable.move(self._active, f"{id_}/{last}", self._active, f"{id_}/{wanted}")
+            self._sync_entry(id_)
+
     def retire(self, kept_as: str, id_: str) -> None:
         """Move a file from ``failed/`` to ``done/``, because another one took its place."""
         with suppress(FileNotFoundError):

@@ -28,6 +28,16 @@ def process(item):
         import os
         os._exit(3)
 """
+FAILS_UNTIL_CALM = """
+from pathlib import Path
+
+def process(item):
+    text = item.step("look", item.path.read_text)
+    if not (Path(__file__).parent / "calm").exists():
+        raise ValueError("not yet")
+    assert item.path.read_text() == text
+    return text
+"""
 SETTINGS = """
 handler = "handler:process"
 settle = 0
@@ -151,6 +161,24 @@ class Administrator:
         time.sleep(self.random.random() * 0.2)
 
 
+def test_a_failed_file_may_come_back_under_the_spare_name_it_was_kept_as(home, daemon, wait_until):
+    home.configure(SETTINGS, handler=FAILS_UNTIL_CALM)
+    running = daemon()
+    (home.inbox / "a.txt").write_text("text 1")
+    wait_until(lambda: len(home.names("failed")) == 1)
+    (home.inbox / "a.txt").write_text("text 2")
+    wait_until(lambda: len(home.names("failed")) == 2)
+    [spare] = [name for name in home.names("failed") if "~" in name]
+    (home.path / "calm").touch()
+
+    (home.failed / spare).rename(home.inbox / spare)
+
+    wait_until(lambda: home.names("done") == ["a.txt"], what=running.tail)
+    assert [each["result"] for each in home.records("done")] == ["text 2"]
+    assert len([each for each in home.records("stepped") if each["step"] == "look"]) == 2
+    wait_until(lambda: audit.audit(place.find(home=home.path)).discrepancies == ())
+
+
 @pytest.mark.timeout(900)
 def test_whatever_an_administrator_does_nothing_is_lost(home, daemon, wait_until):
     home.configure(SETTINGS, handler=HANDLER)
@@ -164,5 +192,6 @@ def test_whatever_an_administrator_does_nothing_is_lost(home, daemon, wait_until
     found = audit.audit(administrator.paths)
     assert found.discrepancies == ()
     kept = sum(len(home.names(folder)) for folder in ("done", "failed", "hold"))
-    assert kept + administrator.counted("removed") == administrator.dropped
+    # One may be removed in the moment in which its file is given back, and then runs anew.
+    assert kept + administrator.counted("removed") >= administrator.dropped
     assert administrator.counted("gone") == 0
