@@ -120,6 +120,8 @@ def _judge_all(home, bug, flips_step, limit, seed):
         path.write_bytes(damaged)
         found, fault = _open(home, damaged)
         refused += found == "refused"
+        if found == "refused" and damaged.startswith(proved_part(content)):
+            fault = "refused, although only what nobody was told of is damaged"
         if fault is None and found == "opened":
             fault = lost(truth, summed(home), damaged, content)
         if fault:
@@ -127,6 +129,13 @@ def _judge_all(home, bug, flips_step, limit, seed):
         for left in [*(home / "state").glob("journal*"), *(home / "state/history").glob("*")]:
             left.unlink()
     return "\n".join([f"{len(every)} {refused}", *faults])
+
+
+def proved_part(content):
+    """Return the lines of which a later line says that they were on the disk."""
+    lines = content.splitlines(keepends=True)
+    proved = max(oracle.parse(line)["s"] for line in lines)
+    return b"".join(lines[:proved])
 
 
 def _open(home, damaged):
@@ -160,9 +169,6 @@ def lost(truth, found, damaged, content):
     """Say what of the synced truth an opened journal lacks; a cut journal cannot know more."""
     if found == truth or content.startswith(damaged):
         return None
-    lines = content.splitlines(keepends=True)
-    proved = max(oracle.parse(line)["s"] for line in lines)
-    synced = b"".join(lines[:proved])
-    if damaged.startswith(synced):
+    if damaged.startswith(proved_part(content)):
         return None  # only what nobody was told of
     return f"SILENT: adds up to something else, {len(found)} items"

@@ -167,8 +167,15 @@ def move_before_record():
 
 
 def append_after_torn():
-    """Go on behind a torn end instead of cutting it."""
+    """Go on behind a torn end instead of cutting it.
+
+    A start that finds one rewrites the journal at once, which hides this: unless there is no
+    space for that, as here.
+    """
     from resumed.journal import Journal
+    from resumed.recorder import Recorder
+
+    Recorder._room_for = lambda *_: False
 
     real = Journal.__init__
 
@@ -362,6 +369,7 @@ FOUND_BY = {
     "rewrite_in_place": "early kills",
     "unlink_before_rename": "early kills",
     "stale_temporary_blocks": "early kills",
+    "steps_lost_in_rewriting": "twice",
     "append_after_torn": "torn",
     "forget_all_on_torn": "torn",
     "newline_is_commit": "damage",

@@ -58,9 +58,10 @@ class Proof:
         return self.some(sweeps.kills(self.calls), 8, "SIGKILL before each call")
 
     def twice(self):
-        count = 20 if self.quick else 1500
-        cases = sweeps.pairs(self.calls, lambda every: self.random.sample(every, count))
-        return self.some(cases, 4, "SIGKILL twice")
+        return self.some(self.pairs(20 if self.quick else 1500), 4, "SIGKILL twice")
+
+    def pairs(self, count):
+        return sweeps.pairs(self.calls, lambda every: self.random.sample(every, count))
 
     def torn(self):
         return self.some(sweeps.torn(self.calls, 3), 6, "each write torn")
@@ -163,6 +164,7 @@ class Proof:
         every = {
             "early kills": faulty(sweeps.kills(self.calls)[:24]),
             "kills": faulty(sweeps.kills(self.calls)),
+            "twice": faulty(self.pairs(300)),
             "torn": faulty(sweeps.torn(self.calls, 41)),
             "short": faulty(sweeps.short(self.calls, 41)),
             "errors": faulty(syncs),

@@ -402,6 +402,7 @@ def drain(home, effects, faults=None, plant=None, report=None, timeout=20.0):
     child = os.fork()
     if child == 0:
         os.close(reader)
+        _die_with_parent()
         status, answer = 99, None
         try:
             status = _play(home, effects, faults, plant)
@@ -415,6 +416,12 @@ def drain(home, effects, faults=None, plant=None, report=None, timeout=20.0):
             REAL["_exit"](status)
     os.close(writer)
     return _watch(child, reader, timeout)
+
+
+def _die_with_parent():
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _plain(value):
