@@ -15,10 +15,10 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from resumed import durable, sidecar, stranger
+from resumed import durable, sidecar, stranger, verdict
 from resumed.entry import Entry
 from resumed.folders import Shelf
-from resumed.model import Done, Failed, Held, Removed
+from resumed.model import Done, Failed, Fault, Held, Removed
 from resumed.recorder import Recorder
 from resumed.spool import PutAway, Spool
 
@@ -55,7 +55,8 @@ class Reconciler:
     def fetch(self, entry: Entry) -> bool:
         """Make sure that the file of an item that is to run is in ``active/``.
 
-        Returns False when it is nowhere; then the item is gone, and recorded so.
+        Returns False when it is nowhere; then the item is gone, and recorded so. One that
+        cannot be moved stays where it is, failed or held.
         """
         if self._spool.identity(entry.id, entry.name) is not None:
             return True
@@ -68,8 +69,21 @@ class Reconciler:
                 return True
         if self._spool.reclaim(entry.id, entry.name, entry.identity):
             return True
+        for folder in where if entry.kept_as else ():
+            if self._spool.find_kept(folder, str(entry.kept_as)) == entry.identity:
+                self._stay(entry, folder)
+                return False
         self._recorder.record("gone", id=entry.id, why="its file is in none of our folders")
         return False
+
+    def _stay(self, entry: Entry, folder: Shelf) -> None:
+        """Record that a file was not let go, so that its item is what it was."""
+        why = f"its file cannot be moved out of {folder}/"
+        if folder == "hold":
+            self._recorder.record("held", id=entry.id, why=why)
+        else:
+            fact = verdict.failure(entry, Fault("unmovable", why), self._recorder.now())
+            self._recorder.record(fact.kind, **fact.particulars)
 
     def settle(self, entry: Entry) -> None:
         """Finish what a crash interrupted after the record of an outcome, a hold or a removal."""

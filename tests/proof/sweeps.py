@@ -199,6 +199,8 @@ def judge_case(gold, folder, case, bug=""):
     faults += recover(home, effects, plant)
     if not any("refused" in each for each in faults):
         faults += judge_end(home, effects, gold.tokens, crashes=crashes, before=before, past=past)
+        if case.error == "EACCES":  # what is closed to us stays where it is, and says so
+            faults = [each for each in faults if not each.startswith("mend1 ended in failed/")]
         content = (home / "state" / "journal.jsonl").read_bytes()
         if case.at % 8 == 0:
             faults += recover(home, effects, plant, 1)
