@@ -223,28 +223,14 @@ def supersede(folder_fd: int, fresh: str, name: str, previous: str) -> None:
     sync_folder(folder_fd)
 
 
-def lock(fd: int) -> None:
-    """Take the exclusive lock on an open file, until its last descriptor is closed.
+def lock(fd: int, *, shared: bool = False) -> None:
+    """Take a lock on an open file, for oneself unless *shared*, until its last descriptor closes.
 
     Raises:
         LockedError: Somebody else holds it.
     """
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise LockedError(path_of(fd)) from error
-    except OSError as error:
-        raise StorageError(path_of(fd), error) from error
-
-
-def share(fd: int) -> None:
-    """Take a shared lock on an open file, until its last descriptor is closed.
-
-    Raises:
-        LockedError: Somebody has it for himself.
-    """
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise LockedError(path_of(fd)) from error
     except OSError as error:

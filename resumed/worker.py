@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from resumed import durable, mark, orphans, wire
+from resumed.attempt import AttemptLocks
 from resumed.channel import Channel, LostError
 from resumed.command import MissingError
 from resumed.errors import LockedError, PermanentError
@@ -48,7 +49,7 @@ class Worker:
         self._output = os.dup(1)
         self._spare = Spare()
         self._item = ""
-        self._shared = ("", -1)
+        self._locks = AttemptLocks()
         self._sheltered = True
         self._asked_to_end = False
 
@@ -158,49 +159,16 @@ class Worker:
         return Job(assignment, scratch, self._out, self, assignment.reduce)
 
     def _lock(self, assignment: Assignment) -> int | None:
-        """Take the item's lock; tell the daemon and return None when that cannot be.
-
-        What a part locks is shared with the other parts of its job, and kept for the next.
-        """
-        if assignment.lock is None or self._shares(assignment):
-            return -1
+        """Take the attempt's lock; tell the daemon and return None when that cannot be."""
         frame: Record = {"say": "ended", "id": assignment.id}
+        inherited = self._program.has_commands or self._reduce.has_commands
         try:
-            fd = durable.open_folder(assignment.lock)
+            return self._locks.take(assignment, inherited=inherited)
+        except LockedError:
+            self._channel.later({**frame, "how": "busy"})
         except OSError as error:
             self._channel.later({**frame, "how": "absent", "text": str(error)})
-            return None
-        try:
-            if assignment.job is None:
-                durable.lock(fd)
-            else:
-                durable.share(fd)
-        except LockedError:
-            os.close(fd)
-            self._channel.later({**frame, "how": "busy"})
-            return None
-        # With it an orphan of a command shows that it is there; nothing else needs it.
-        if self._program.has_commands or self._reduce.has_commands:
-            os.set_inheritable(fd, True)
-        if assignment.job is None:
-            return fd
-        self._shared = (assignment.lock, fd)
-        if self._shares(assignment):
-            return -1
-        self._channel.later({**frame, "how": "absent", "text": "its job is closed"})
         return None
-
-    def _shares(self, assignment: Assignment) -> bool:
-        """Tell whether the lock that an earlier part took is still this part's; else let go."""
-        folder, fd = self._shared
-        if fd < 0 or assignment.job is None:
-            return False
-        with suppress(OSError):  # a handler may have closed it
-            if folder == assignment.lock and os.fstat(fd).st_nlink > 0:
-                return True
-            os.close(fd)
-        self._shared = ("", -1)
-        return False
 
     def _run(self, item: Item) -> Record:
         try:

@@ -27,7 +27,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (2, "compaction progress.parts progress.remaining progress.states"),
     (2, "jobbook recorder tally progress.base"),
     (3, "alert channel command log output report watch progress.jobfile progress.shards"),
-    (3, "item process progress.dynamodb progress.embedded progress.handoff progress.redis"),
+    (3, "attempt item process progress.dynamodb progress.embedded progress.handoff progress.redis"),
     (3, "neighbours pool reduction"),
     (3, "program"),
     (3, "worker"),
