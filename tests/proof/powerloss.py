@@ -425,8 +425,8 @@ def run(
     disk = disks[model == "ordered"]
     states = list(different(cuts(disk, ops, before, rng, cap), seen))
     count = len(states)
-    shuffled = rng.sample(states, min(limit, count))
-    states = states[::-1][:limit] if late else shuffled
+    states = states[-count // 4 :] if late else states
+    states = rng.sample(states, min(limit, len(states)))
     row = sweeps.Row(f"power loss, {model}")
     _shared.update(folder=folder, tokens=gold.tokens, bug=bug, crashes=1)
     begun = time.monotonic()
