@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resumed import story, view
+from resumed.durable import TEMPORARY_PREFIX
 from resumed.entry import Entry
 from resumed.ledger import Ledger
 from resumed.model import Done, Failed, Held, Record, Removed, Running
@@ -87,6 +88,9 @@ def _files(folder: Path) -> Iterator[str]:
     """Yield what is below *folder* and is no folder, by its path from there."""
     for place, _, names in os.walk(folder, onerror=_refuse):
         for name in names:
+            # A crash may leave a half-written note of ours: no item, and no loss.
+            if name.startswith(TEMPORARY_PREFIX):
+                continue
             yield str(Path(place, name).relative_to(folder))
 
 

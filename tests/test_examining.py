@@ -84,6 +84,7 @@ def conserved(recorder, paths):
     (paths.active / f"{A}.work").mkdir()
     (paths.active / f"{A}.work" / "scratch").touch()
     (paths.active / ".lock").touch()
+    (paths.failed / ".resumed-0123456789abcdef").touch()
     return recorder
 
 

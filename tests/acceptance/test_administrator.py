@@ -96,7 +96,7 @@ class Administrator:
                 temporary.rename(self.home.inbox / name)
 
     def is_over(self):
-        # A kill in the middle of a trial move leaves an empty file with a temporary name.
+        # A kill may leave a half-written note, which was then given back like a file.
         arrivals = [name for name in self.home.names("inbox") if not name.startswith(".resumed-")]
         return not arrivals and not self.items("pending", "running", "waiting")
 
