@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from resumed import __version__, config, errors
+from resumed import __version__, config, errors, owner
 from resumed.commandline import CONTEXT, EXIT_STATUSES, invoke, place_options
 from resumed.daemon import Daemon
 from resumed.drain import Drain
 from resumed.errors import ConfigError
 from resumed.log import EventLog
 from resumed.notify import Notifier
+from resumed.settings import Config
 from resumed.tally import Tally
 
 
@@ -33,6 +34,7 @@ def program() -> None:
 def run(file: Path | None, home: Path | None) -> None:
     """Watch the inbox and process what arrives, until SIGTERM."""
     settings = config.load(file, home=home)
+    _take_our_place(settings)
     log = EventLog(settings.log, sys.stderr)
     daemon = Daemon(
         settings,
@@ -53,6 +55,7 @@ def drain(
 ) -> int:
     """Process everything that is ready now, then end; for cron and by hand."""
     settings = config.load(file, home=home)
+    _take_our_place(settings)
     terminal = sys.stdout.isatty()
     log = EventLog(settings.log, sys.stderr, quiet=True)
     daemon = Daemon(settings, log=log, notifier=Notifier({}), reload=lambda: settings)
@@ -81,6 +84,7 @@ def check(file: Path | None, home: Path | None) -> int:
     from resumed.check import in_use  # noqa: PLC0415
 
     settings = config.load(file, home=home)
+    _take_our_place(settings)
     mistakes = examine(settings)
     if mistakes:
         raise ConfigError(tuple(mistakes))
@@ -99,6 +103,12 @@ def init(folder: Path) -> None:
     for path in begin(folder):
         click.echo(f"made {path}")
     click.echo(f"next: edit {folder}/handler.py, then: resumed run --home {folder}")
+
+
+def _take_our_place(settings: Config) -> None:
+    """Be the user whose instance this is, with no more rights than its work needs."""
+    owner.become_owner(settings.paths.state)
+    owner.keep_capabilities()
 
 
 def _sentence(tally: Tally, *, retry_failures: bool) -> str:

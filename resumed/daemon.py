@@ -16,10 +16,11 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from resumed import tally
+from resumed.bulletin import Bulletin
 from resumed.control import Whole
 from resumed.engine import Engine
 from resumed.errors import ConfigError, Mistake, ResumedError
@@ -33,7 +34,6 @@ from resumed.settings import Config
 from resumed.signals import Signals
 from resumed.tally import Tally
 
-STATUS_SECONDS = 1.0
 EXTEND_SECONDS = 30.0
 PING_SECONDS = 30.0
 LOAD_SECONDS = 60.0
@@ -75,7 +75,7 @@ class Daemon:
         now = self._clocks.monotonic()
         self._due = _Due(ping=now, rescan=now + config.rescan_seconds)
         self._before = (0, 0)
-        self._status = ""
+        self._renewing = False
 
     def run(self, until: Callable[["Daemon"], bool] | None = None) -> Tally:
         """Work until SIGTERM, or until *until* says that all is done; return what was done.
@@ -84,15 +84,14 @@ class Daemon:
             ResumedError: The work cannot go on; what was told is on the disk.
         """
         make_folders(self.config.paths)
-        locks = Locks(self.config.paths)
-        try:
-            with_signals = Signals()
-            try:
-                return self._run(locks, with_signals, until)
-            finally:
-                with_signals.close()
-        finally:
-            locks.close()
+        with ExitStack() as stack:
+            self._locks = Locks(self.config.paths)
+            stack.callback(self._locks.close)
+            self._signals = Signals()
+            stack.callback(self._signals.close)
+            self._bulletin = Bulletin(self.config.paths.state, self._notifier)
+            stack.callback(self._bulletin.close)
+            return self._run(until)
 
     def tally(self) -> Tally:
         """Count what was done since the start and what is left."""
@@ -112,14 +111,11 @@ class Daemon:
         self._tell("stopping", running=self.engine.schedule.running)
         self.engine.drain()
 
-    def _run(
-        self, locks: Locks, signals: Signals, until: Callable[["Daemon"], bool] | None
-    ) -> Tally:
-        self._locks, self._signals = locks, signals
+    def _run(self, until: Callable[["Daemon"], bool] | None) -> Tally:
         self.engine = Engine(self.config, self._tell, self._clocks)
         try:
             self._lookout = Lookout(
-                self.config, rules(self.config), tell=self._tell, wake=signals.wake
+                self.config, rules(self.config), tell=self._tell, wake=self._signals.wake
             )
             try:
                 self._start(watching=until is None)
@@ -131,8 +127,6 @@ class Daemon:
             self.engine.abandon()
             raise
         return self._last_tally
-
-    # start
 
     def _start(self, *, watching: bool) -> None:
         engine = self.engine
@@ -177,18 +171,26 @@ class Daemon:
             self._wait(engine.pool.due())
             self._do_duties(self._clocks.monotonic())
 
-    # the loop
-
     def _loop(self, until: Callable[["Daemon"], bool] | None) -> None:
         engine = self.engine
         while not (self.stopping and engine.quiet()):
-            now = self._clocks.monotonic()
             engine.turn()
-            self._do_duties(now)
             if until is not None and not self.stopping and until(self):
                 self.stop()
                 continue
-            self._wait(engine.due(self._clocks.monotonic()))
+            self._turn()
+
+    def _turn(self) -> None:
+        """Do what is the daemon's own, wait for what comes first, and let the engine turn."""
+        self._do_duties(self._clocks.monotonic())
+        self._wait(self.engine.due(self._clocks.monotonic()))
+        if self._renewing:
+            self.engine.turn()
+
+    def _answer(self) -> None:
+        """Answer requests; while one of them is being followed, the others wait for it."""
+        if not (self.stopping or self._renewing):
+            self.engine.control.turn()
 
     def _wait(self, due: float | None) -> None:
         """Wait for whatever comes first, and hear it."""
@@ -214,8 +216,8 @@ class Daemon:
         if hints.scan:
             self.engine.rescan()
         self.engine.intake.hint(hints.names, hints.births, self._clocks.monotonic())
-        if hints.requests and not self.stopping:
-            self.engine.control.turn()
+        if hints.requests:
+            self._answer()
 
     def _do_duties(self, now: float) -> None:
         """Do what is the daemon's own to do, at its time."""
@@ -229,37 +231,18 @@ class Daemon:
             due.rescan = now + self.config.rescan_seconds
             self._lookout.mend(self.engine)
             self.engine.rescan()
-            self.engine.control.turn()
+            self._answer()
         if due.extend is not None and now >= due.extend:
             due.extend = now + EXTEND_SECONDS / 3
             self._notifier.extend(EXTEND_SECONDS)
         if due.interrupt is not None and now >= due.interrupt:
             due.interrupt = None
             self.engine.pool.interrupt()
-        self._show_status(now)
+        self._due.status = self._bulletin.show(self.engine, now)
 
     def _ping_seconds(self) -> float:
         watchdog = self._notifier.watchdog_seconds
         return min(watchdog / 2, PING_SECONDS) if watchdog else PING_SECONDS
-
-    def _show_status(self, now: float) -> None:
-        if self._due.status is not None and now < self._due.status:
-            return
-        engine = self.engine
-        schedule = engine.schedule
-        sentence = f"{schedule.running} running, {schedule.ready} to go, {schedule.waiting} waiting"
-        if engine.space.why is not None:
-            sentence = f"intake paused: {engine.space.why}; {sentence}"
-        elif engine.paused:
-            sentence = f"intake paused by request; {sentence}"
-        if sentence != self._status:
-            self._status = sentence
-            self._due.status = now + STATUS_SECONDS
-            self._notifier.status(sentence)
-        else:
-            self._due.status = None
-
-    # requests about the whole
 
     def _pause(self) -> str:
         self.engine.recorder.record("paused", by="request")
@@ -277,20 +260,33 @@ class Daemon:
         self._notifier.ready()
 
     def _reload_now(self) -> str:
+        if self._renewing:
+            raise NotNowError("a reload is under way")
         try:
             config = self._reload()
             if config.paths != self.config.paths:
                 raise ConfigError((Mistake(config.file, 0, "paths change only by a restart"),))
-            self.engine.adapt(config)
+            self._renew(config)
         except ResumedError as error:
             self._tell("reload_refused", why=str(error))
             raise NotNowError(f"refused, the old configuration stays: {error}") from error
         self.config = config
         self.engine.recorder.record("reloaded")
         self._tell("reloaded")
-        return "reloaded; the workers are replaced as they become free"
+        return "reloaded"
 
-    # end
+    def _renew(self, config: Config) -> None:
+        """Go on working until the new workers have loaded the handler, or one of them cannot."""
+        engine = self.engine
+        self._renewing = True
+        engine.adapt(config)
+        while engine.renewing and not self.stopping:
+            self._turn()
+        self._renewing = False
+        self._due.rescan = self._clocks.monotonic()  # what was asked meanwhile is heard now
+        if engine.load_fault is not None:
+            fault = f"the handler cannot be loaded: {engine.load_fault}"
+            raise ConfigError((Mistake(config.file, 0, fault),))
 
     def _end(self, *, told: bool) -> None:
         self._last_tally = self.tally()

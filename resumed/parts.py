@@ -58,8 +58,7 @@ class Locks:
                 fd = os.open(path, flags, 0o600)
             except OSError as error:
                 self.close()
-                remedy = "make the folder, or mend [paths]; 'resumed check' tells more"
-                raise ConfigError((Mistake(path, 0, f"{error.strerror}: {remedy}"),)) from error
+                raise ConfigError((Mistake(path, 0, _advice(error)),)) from error
             self._held.append(fd)
             try:
                 durable.lock(fd)
@@ -75,6 +74,17 @@ class Locks:
         """Let go of both; the files stay."""
         while self._held:
             os.close(self._held.pop())
+
+
+def _advice(error: OSError) -> str:
+    """Say what is wrong with a folder, and what hides it when systemd started us."""
+    fault = str(error.strerror)
+    if "INVOCATION_ID" not in os.environ:
+        return f"{fault}: make the folder, or mend [paths]; 'resumed check' tells more"
+    return (
+        f"{fault}: make the folder, mend [paths], or let the unit's sandbox show it by "
+        "ReadWritePaths= or BindPaths=, as in /usr/share/doc/resumed/drop-ins/"
+    )
 
 
 def make_folders(paths: Paths) -> None:

@@ -15,6 +15,7 @@ from resumed.settings import Config
 
 LOOK_SECONDS = 5.0
 TRUST_SECONDS = 10.0
+BRIEF_SECONDS = 0.2
 ASK_SECONDS = 0.05
 
 
@@ -49,12 +50,14 @@ class Intermission:
         """Look at the surroundings if it is time to; tell whether to pause."""
         if now >= self._look_at:
             self.probe.turn(now)
-            self._look_at = now + (ASK_SECONDS if self.probe.pids() else LOOK_SECONDS)
             why = self._fault()
             if why is None:
                 self.why = None
             else:
                 self._pause(why)
+            # A disk fills between two files; nobody is woken to see whether it is full.
+            rest = LOOK_SECONDS if why else BRIEF_SECONDS
+            self._look_at = now + (ASK_SECONDS if self.probe.pids() else rest)
         return self.on
 
     def broken(self, why: str, now: float) -> None:

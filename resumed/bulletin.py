@@ -1,0 +1,50 @@
+"""Tell systemd, and whoever looks, how things stand now: at most once a second."""
+
+from pathlib import Path
+
+from resumed.engine import Engine
+from resumed.notify import Notifier
+from resumed.now import Now
+
+SECONDS = 1.0
+
+
+class Bulletin:
+    """What is shown of the moment, beside what is recorded. Times are monotonic seconds."""
+
+    def __init__(self, state: Path, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._now = Now(state)
+        self._sentence = ""
+        self._shown_at = -SECONDS
+
+    def show(self, engine: Engine, now: float) -> float | None:
+        """Show how things stand, unless that was just done; return when to come again."""
+        if now < self._shown_at + SECONDS:
+            return self._shown_at + SECONDS
+        self._shown_at = now
+        why = engine.space.why
+        self._now.tell(
+            engine.recorder.now(),
+            {item_id: list(done) for item_id, done in engine.runner.progress.items()},
+            intake_paused=why,
+        )
+        sentence = _sentence(engine)
+        if sentence != self._sentence:
+            self._sentence = sentence
+            self._notifier.status(sentence)
+        return None
+
+    def close(self) -> None:
+        """Show nothing any more."""
+        self._now.close()
+
+
+def _sentence(engine: Engine) -> str:
+    schedule = engine.schedule
+    sentence = f"{schedule.running} running, {schedule.ready} to go, {schedule.waiting} waiting"
+    if engine.space.why is not None:
+        return f"intake paused: {engine.space.why}; {sentence}"
+    if engine.paused:
+        return f"intake paused by request; {sentence}"
+    return sentence
