@@ -377,3 +377,38 @@ def test_submit_makes_a_job_of_files_that_stay_where_they_are(home, ctl, drain, 
     (reduced,) = job_records(home, "reduced")
     assert reduced["result"] == [{"batch": 17, "who": "me"}, [0, 1, 2]]
     assert all((tmp_path / f"{n}.txt").exists() for n in range(3))
+
+
+def test_a_stop_costs_no_attempt_and_the_next_start_goes_on(home, daemon, oracle, wait_until):
+    drop(home, "a.jsonl", rows(120, seconds=0.02))
+    first = daemon()
+    wait_until(lambda: len(told(oracle, "end")) > 10, what=first.tail())
+    assert first.stop() == 0
+    assert len(told(oracle, "end")) < 120
+
+    second = daemon()
+    wait_until((home.done / "a.jsonl").exists, 60, what=second.tail())
+
+    assert Counter(line[2] for line in told(oracle, "begin")) == {f"p{n}": 1 for n in range(120)}
+    assert not job_records(home, "crashed")
+    assert len(job_records(home, "reduced")) == 1
+
+
+@pytest.mark.timeout(300)
+def test_a_hundred_thousand_parts_run_in_little_memory(home, daemon, wait_until):
+    home.configure(
+        CONFIG.replace("results = true", ""),
+        handler="def process(item):\n    return item.part['n']\n"
+        "def reduce(job):\n    return sum(n for _, n in job.results())\n",
+    )
+    process = daemon()
+    drop(home, "a.jsonl", [{"id": n, "n": n} for n in range(100_000)])
+    wait_until(lambda: job_records(home, "job_opened"), what=process.tail())
+
+    wait_until(lambda: list(home.state.glob("jobs/archive/*")), 280, what=process.tail())
+
+    (reduced,) = job_records(home, "reduced")
+    assert reduced["result"] == sum(range(100_000))
+    with open(f"/proc/{process.process.pid}/status") as status:
+        (peak,) = [int(line.split()[1]) for line in status if line.startswith("VmHWM")]
+    assert peak < 150 * 1024
