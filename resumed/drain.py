@@ -45,7 +45,8 @@ class Drain:
 
     def _over(self, daemon: Daemon) -> bool:
         engine = daemon.engine
-        if not engine.quiet() or engine.schedule.ready:
+        # Without space nothing is given out, whatever is ready.
+        if not engine.quiet() or (engine.schedule.ready and not engine.space.on):
             return False
         if engine.space.on or engine.paused:
             return True
