@@ -35,6 +35,7 @@ REAL = {
 CONFIG = """
 handler = "handler:process"
 settle = "0s"
+reserve = "1M"
 max_crashes = 50
 [retry]
 max_attempts = 3
@@ -456,14 +457,17 @@ def _play(home, effects, faults, plant):
     null = REAL["open"](f"{effects}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    from resumed import config, engine
+    from resumed import config, pool
     from resumed.daemon import Daemon
     from resumed.drain import Drain
     from resumed.errors import ResumedError
     from resumed.log import EventLog
     from resumed.notify import Notifier
 
-    engine.Pool = Inline
+    real_pool = pool.Pool
+    for name, module in list(sys.modules.items()):
+        if name.startswith("resumed.") and getattr(module, "Pool", None) is real_pool:
+            module.Pool = Inline
     if plant:
         plant()
     _faults = faults
@@ -496,6 +500,8 @@ def preload():
     import tenacity
 
     import resumed.cli
+    import resumed.daemon
+    import resumed.drain
     import resumed.log
 
     return pythonjsonlogger, tenacity, resumed
