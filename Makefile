@@ -3,6 +3,8 @@
 #              (OLDEST=1: the oldest supported libraries; TESTS=...: only these, no coverage)
 # make proof   run the long proofs: kills, power cuts, full disks
 # make bench   measure the speed (PEERS=1: and that of others)
+# make deb     build the Debian package
+# make acceptance   install it on a real systemd and try everything there
 # make check   ruff and mypy alone; make fix: mend what they can, and the README's reference
 #
 # A fresh clone, make and a Python of at least 3.11 are all that is needed: each target
@@ -10,7 +12,7 @@
 
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := test
-.PHONY: demo test proof bench check fix clean
+.PHONY: demo test proof bench check fix deb acceptance clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -75,6 +77,14 @@ proof: $(VENV)/test-ready
 
 bench: $(VENV)/test-ready
 	$(VENV)/bin/python tests/bench/run.py $(if $(PEERS),--peers)
+
+# The Debian package, written to dist/; needs debhelper, dh-python and what it depends on.
+deb:
+	packaging/build-deb.sh
+
+# The package on a real systemd, on two Debian releases; needs root, systemd-nspawn, mmdebstrap.
+acceptance: $(VENV)/test-ready
+	$(VENV)/bin/python -m pytest tests/systemd -m systemd
 
 clean:
 	rm -rf build demo .venv .venv-oldest .coverage *.egg-info

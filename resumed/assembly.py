@@ -70,6 +70,11 @@ class Assembly(ABC):
         stack.callback(self.alert.hooks.close)
         stack.callback(self.space.probe.close)
         self.pool = Pool(self._launch, config.workers, self._watch_fd, spare=self._children)
+        self._open_way()
+
+    def _open_way(self) -> None:
+        """Make the way of an item: from the inbox, through the workers, to its folder."""
+        config, clocks, tell = self.config, self._clocks, self._tell
         self.reconciler = parts.reconciler(config, self.spool, self.recorder)
         self.upkeep = Upkeep(self.recorder, self.reconciler, tell)
         self.runner = Runner(
@@ -177,7 +182,7 @@ class Assembly(ABC):
     def _use(self, config: Config) -> None:
         self.config = config
         self.runner.limits = parts.limits(config)
-        self.runner.ahead = config.ahead
+        self.runner.supply.ahead = config.ahead
         self.foreman.use(config)
         self.reconciler.delete_done = config.on_done == "delete"
         self.space.use(config)

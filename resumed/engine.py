@@ -73,7 +73,7 @@ class Engine(Assembly):
         self.runner.tick(now)
         self.recorder.commit()
         self.upkeep.turn(now, synced=synced)
-        self.runner.note_turn(self._clocks.monotonic() - now)
+        self.runner.supply.note_turn(self._clocks.monotonic() - now)
 
     @property
     def paused(self) -> bool:
@@ -82,7 +82,7 @@ class Engine(Assembly):
 
     def due(self, now: float) -> float | None:
         """Say when `turn` has something to do again without being woken."""
-        times = [self.alert.hooks.due(), self.pool.due(), self.runner.due()]
+        times = [self.alert.hooks.due(), self.pool.due(), self.runner.supply.due()]
         times += [self._put_away_at, self.upkeep.due]
         if not self.draining:
             times += [self.schedule.next_due(now), self.space.due(), self.foreman.due(now)]

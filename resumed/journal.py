@@ -138,10 +138,8 @@ def judge(path: Path, file: BinaryIO, apply: Callable[[Record], None]) -> Readin
             generation = _check_header(path, record)
         elif record["g"] != generation:
             break
-        number += 1
-        length += len(line)
-        synced = max(synced, record["s"])
-        kind = record["kind"]
+        number, length = number + 1, length + len(line)
+        synced, kind = max(synced, record["s"]), record["kind"]
         news += kind != SYNCED and number > record["s"]
         apply(record)
     closed = synced == number or kind == SYNCED
@@ -156,9 +154,9 @@ def _open(path: Path) -> BinaryIO:
     except OSError as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink, a socket
-            raise JournalCorruptError(path, 1, "is not a regular file") from error
-        raise StorageError(str(path), error) from error
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise StorageError(str(path), error) from error
+        descriptor = os.open(os.devnull, os.O_RDONLY)  # a symlink or a socket is no file either
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise JournalCorruptError(path, 1, "is not a regular file")
@@ -189,8 +187,8 @@ def _torn_end(path: Path, file: BinaryIO, sound: Reading) -> Torn | None:
     if sound.last < proved:
         fault = f"damaged or missing, although it was on the disk (all up to {proved} was)"
         raise JournalCorruptError(path, sound.last + 1, fault)
-    torn_bytes = size - sound.length_bytes
-    return Torn(sound.length_bytes, torn_bytes, sound.last + 1) if torn_bytes else None
+    torn = Torn(sound.length_bytes, size - sound.length_bytes, sound.last + 1)
+    return torn if torn.length_bytes else None
 
 
 def whole(generation: str, replaces: str | None, header: Fact, facts: Iterable[Fact]) -> bytes:
@@ -219,8 +217,7 @@ class Journal:
         """Continue the journal at *path* as *reading* found it; cut its torn end, kept by then."""
         self.path = path
         self.generation = reading.generation
-        self.last = reading.last
-        self.synced = reading.last
+        self.last = self.synced = reading.last
         self.length_bytes = reading.length_bytes
         self._closed = reading.last if reading.closed else 0
         self._waiting: list[bytes] = []
@@ -247,11 +244,10 @@ class Journal:
 
     def append(self, kind: str, at: float, particulars: Record) -> int:
         """Remember a record and return its number. Nothing is in the file yet."""
-        number = self.last + 1
         fact = Fact(kind, at, particulars)
-        self._waiting.append(seal(number, self.synced, self.generation, fact))
-        self.last = number
-        return number
+        self._waiting.append(seal(self.last + 1, self.synced, self.generation, fact))
+        self.last += 1
+        return self.last
 
     def write(self) -> None:
         """Put the remembered records into the file; a crash of ours cannot lose them now.
@@ -263,9 +259,8 @@ class Journal:
             raise self._failure
         if not self._waiting:
             return
-        group = b"".join(self._waiting)
         try:
-            durable.write_all(self._file, group)
+            durable.write_all(self._file, group := b"".join(self._waiting))
         except StorageError as error:
             self._failure = error
             with suppress(OSError):  # else the next start cuts what is above every s

@@ -19,8 +19,8 @@ from resumed import alive, durable, salvage, view
 from resumed.errors import EXIT_NEEDS_A_PERSON, JournalCorruptError, LockedError
 from resumed.ledger import Ledger
 from resumed.listing import plural
-from resumed.salvage import Findings
 from resumed.paths import Paths
+from resumed.salvage import Findings
 from resumed.site import Site, json_option, pass_site, show_json, warn
 from resumed.text import escape, size
 from resumed.view import Follower, RefusedError

@@ -1,6 +1,6 @@
-"""Say what the runner asks of those who lead the parts of jobs, beside the items."""
+"""Say what the runner asks of its neighbours: the workers, and who leads the parts of jobs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from resumed import report
@@ -9,6 +9,26 @@ from resumed.mark import Mark
 from resumed.report import Began, StepTaken
 from resumed.verdict import Died
 from resumed.wire import Assignment
+
+
+class Workers(Protocol):
+    """What of `resumed.pool.Pool` is asked here."""
+
+    def room(self) -> Mapping[int, int]:
+        """Say how many more items each worker that serves may be sent, idle ones first."""
+        ...
+
+    def assign(self, worker: int, assignments: list[Assignment]) -> None:
+        """Send items to a worker."""
+        ...
+
+    def acknowledge(self, worker: int, id_: str, step: str) -> None:
+        """Tell a worker that its step is durable."""
+        ...
+
+    def recall(self) -> None:
+        """Ask back what was not begun."""
+        ...
 
 
 class Jobs(Protocol):

@@ -20,10 +20,10 @@ from resumed.policy import Policy
 from resumed.reconcile import Reconciler
 from resumed.recorder import Recorder
 from resumed.rules import Rules
-from resumed.runner import Limits
 from resumed.settings import Config, Paths
 from resumed.sidecar import Advice
 from resumed.spool import Spool
+from resumed.verdict import Limits
 
 ACTIVE_LOCK = ".lock"
 

@@ -17,9 +17,9 @@ from resumed.openjob import SEPARATOR, OpenJob
 from resumed.policy import names_any
 from resumed.records import key
 from resumed.report import Absent, Began, Busy, End, StepTaken
-from resumed.runner import OUTPUT_LIMIT_BYTES, Limits
+from resumed.runner import OUTPUT_LIMIT_BYTES
 from resumed.schedule import Schedule
-from resumed.verdict import Died, Raised, Returned
+from resumed.verdict import Died, Limits, Raised, Returned
 
 THE_REDUCE = -1
 _NO_FILE = Identity(0, 0, 0)

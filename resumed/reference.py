@@ -59,7 +59,9 @@ REFERENCE: tuple[Setting, ...] = (
     ),
     Setting("workers", "number from 1", "1", "How many items are worked on at the same time."),
     Setting("timeout", "duration or none", '"none"', "How long one attempt may take.", '"10min"'),
-    Setting("recycle", "number", "10000", "After how many items a worker is replaced; 0 for never."),
+    Setting(
+        "recycle", "number", "10000", "After how many items a worker is replaced; 0 for never."
+    ),
     Setting(
         "ahead",
         "auto or number",

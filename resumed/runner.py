@@ -4,17 +4,14 @@ What a worker says becomes a record here, and what a record calls for is done he
 it may only be done once the disk has it, handed to the recorder to be done then.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from resumed import text, verdict
 from resumed.entry import Entry
-from resumed.mark import AHEAD_LIMIT
 from resumed.model import Fact, Fault, Running, Waiting
-from resumed.neighbours import Jobs
+from resumed.neighbours import Jobs, Workers
 from resumed.recorder import Recorder
 from resumed.report import (
     Absent,
@@ -29,42 +26,12 @@ from resumed.report import (
 )
 from resumed.schedule import Schedule
 from resumed.spool import Spool
-from resumed.verdict import Died, End, Policy, Returned, Stopped
+from resumed.supply import Supply
+from resumed.verdict import Died, End, Limits, Returned, Stopped
 from resumed.wire import Assignment
 
 OUTPUT_LIMIT_BYTES = 4096
-AHEAD_SECONDS = 0.005
-AHEAD_MOST_SECONDS = 0.05
-RECALL_SECONDS = 0.1
 OVERDUE_SECONDS = 1.0
-
-
-class Workers(Protocol):
-    """What of `resumed.pool.Pool` is asked here."""
-
-    def room(self) -> Mapping[int, int]:
-        """Say how many more items each worker that serves may be sent, idle ones first."""
-        ...
-
-    def assign(self, worker: int, assignments: list[Assignment]) -> None:
-        """Send items to a worker."""
-        ...
-
-    def acknowledge(self, worker: int, id_: str, step: str) -> None:
-        """Tell a worker that its step is durable."""
-        ...
-
-    def recall(self) -> None:
-        """Ask back what was not begun."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Hold what of the configuration decides how items end."""
-
-    policy: Policy
-    max_crashes: int
 
 
 class Runner:
@@ -108,12 +75,9 @@ class Runner:
         self._tell = tell
         self._pause = pause
         self._sound = sound
-        self.ahead = ahead
+        self.supply = Supply(ahead)
         self._parts_next = False
-        self._seconds = self._ahead_seconds = AHEAD_SECONDS
-        self._unbegun: dict[int, int] = {}
         self._untold: list[tuple[str, Fact]] = []
-        self._began_at: dict[int, float] = {}
         self._listeners: dict[type, Callable[..., None]] = {
             Began: self._began,
             StepTaken: self._step_taken,
@@ -147,14 +111,12 @@ class Runner:
             return 0
         sent = 0
         rooms = self._workers.room()
-        ahead = self.ahead if self.ahead >= 0 else int(self._ahead_seconds / self._seconds)
         share = -(-(self._schedule.ready + parts) // max(1, len(rooms)))
         for worker, room in rooms.items():
-            free = min(1 + ahead - (AHEAD_LIMIT - room), max(share, 1), room)
-            assignments = self._take(free, now)
+            assignments = self._take(self.supply.share(room, share), now)
             if assignments:
                 self._workers.assign(worker, assignments)
-                self._unbegun[worker] = self._unbegun.get(worker, 0) + len(assignments)
+                self.supply.sent(worker, len(assignments))
                 sent += len(assignments)
         return sent
 
@@ -172,23 +134,10 @@ class Runner:
 
     def tick(self, now: float) -> None:
         """Ask back what was sent to a worker that turned out to be busy for long."""
-        due = self.due()
+        due = self.supply.due()
         if due is not None and now >= due:
             self._workers.recall()
-            self._unbegun.clear()
-
-    def note_turn(self, seconds: float) -> None:
-        """Send enough ahead for a turn of the loop as long as the longest of late.
-
-        On a slow disk that is mostly syncs, during which nobody gives out anything.
-        """
-        enough = max(2 * seconds, 0.95 * self._ahead_seconds, AHEAD_SECONDS)
-        self._ahead_seconds = min(enough, AHEAD_MOST_SECONDS)
-
-    def due(self) -> float | None:
-        """Say when `tick` has something to do."""
-        stuck = [at for w, at in self._began_at.items() if self._unbegun.get(w, 0) > 0]
-        return min(stuck) + RECALL_SECONDS if stuck else None
+            self.supply.recalled()
 
     def hear(self, report: Report) -> None:
         """Record what a worker said, and what follows from it."""
@@ -259,8 +208,7 @@ class Runner:
         )
 
     def _began(self, report: Began) -> None:
-        self._began_at[report.worker] = self._clock()
-        self._unbegun[report.worker] = self._unbegun.get(report.worker, 1) - 1
+        self.supply.began(report.worker, self._clock())
         entry = self._recorder.ledger.items.get(report.id)
         if entry is None:
             self.jobs.began(report)
@@ -282,7 +230,7 @@ class Runner:
         self.progress[report.id] = (report.done, report.total)
 
     def _finished(self, report: Finished) -> None:
-        self._began_at.pop(report.worker, None)
+        self.supply.ended(report.worker)
         entry = self._recorder.ledger.items.get(report.id)
         if entry is None:
             self._ended_part(report)
@@ -297,27 +245,22 @@ class Runner:
                 self.missing.append(entry)
             case end:
                 if isinstance(end, Returned):
-                    self._learn(end.seconds)
+                    self.supply.learn(end.seconds)
                 self._weigh(entry, end, report.output)
 
     def _ended_part(self, report: Finished) -> None:
         if isinstance(report.end, Returned):
-            self._learn(report.end.seconds)
+            self.supply.learn(report.end.seconds)
         elif not isinstance(report.end, Busy | Absent):
             self._feel(report.end)
         self.jobs.finished(report.id, report.end, report.output, scratch=report.scratch)
-
-    def _learn(self, seconds: float) -> None:
-        """Learn from an attempt how long one takes, and how many to send ahead."""
-        self._seconds += (max(seconds, 1e-5) - self._seconds) / 8
 
     def _gave_back(self, report: GaveBack) -> None:
         self._schedule.give_back(report.ids)
         self.jobs.gave_back(report.ids)
 
     def _worker_died(self, report: WorkerDied) -> None:
-        self._began_at.pop(report.worker, None)
-        self._unbegun.pop(report.worker, None)
+        self.supply.lost(report.worker)
         self._gave_back(GaveBack(report.worker, report.queued))
         if report.id is not None:
             end = Stopped() if report.interrupted else Died(report.how, report.step)

@@ -88,6 +88,14 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Hold what of the configuration decides how items end."""
+
+    policy: Policy
+    max_crashes: int
+
+
 def judge(  # noqa: PLR0913 - everything that the decision depends on, and nothing else
     entry: Entry,
     end: End,

@@ -24,7 +24,7 @@ OUTSIDER = "mallory"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "systemd: boots a real systemd; run by make acceptance")
+    assert "systemd" in str(config.getini("markers"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
