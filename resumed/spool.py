@@ -2,8 +2,8 @@
 
 Both moves are renames, and both are durable when they return, in the strictest reading of
 POSIX: the bytes (*sync_input*), the name where the file went, and that it is gone from where
-it was. One, two or three files are synced one by one, which waits for nobody else's data;
-more of them with one sync of the whole file system, which is cheaper from two files on.
+it was. A single file is synced together with its folders one by one, which waits for nobody
+else's data; several with one sync of the whole file system, which takes as long as two.
 
 What goes along: a file's marker lies beside it in ``active/ID``, and whatever else is found
 there when the item is put away (a handler may write beside its input) is put away with it,
@@ -24,7 +24,7 @@ from resumed.folders import Claimed, Folders, Shelf
 from resumed.prove import prove
 from resumed.settings import Paths
 
-FEW = 4
+FEW = 2
 
 Why: TypeAlias = Literal["vanished", "changed", "open for writing", "unmovable"]
 

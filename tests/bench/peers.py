@@ -1,30 +1,41 @@
 """Measure others on the same files: what can be had from a registry or a distribution.
 
-Each keeps what it promises by default or with its safest setting; that differs, and the table
-of README.md says how. One that is not installed is left out, and said so.
+Each keeps what it promises by default or with its safest setting; that differs, and README.md
+says how. The Python ones are installed into an environment of their own, below build/; GNU
+parallel is left out, and said so, where it is not installed.
 """
 
+import json
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from harness import HERE, Row, folder, make_files, median, ratios, rounds, run, spread
+from harness import BUILD, HERE, Row, folder, make_files, median, ratios, rounds, spread
 from throughput import drain, floor
 
-PACKAGES = {"huey": "huey", "persist-queue": "persistqueue"}
+PACKAGES = ("huey", "persist-queue")
 
 
-def _peer(where: Path, name: str, items: int) -> dict:
-    inbox = where / "peer"
+def _environment() -> Path:
+    """Make an environment with the packages in it, and return its interpreter."""
+    python = BUILD / "peers" / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", BUILD / "peers"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    return python
+
+
+def _peer(python: Path, where: Path, name: str, items: int) -> dict:
+    inbox, state = where / "peer", where / "peer-state"
     inbox.mkdir()
     make_files(inbox, items)
-    try:
-        return run(HERE / "peer.py", name, inbox, where / "peer-state")
-    finally:
-        shutil.rmtree(inbox)
-        shutil.rmtree(where / "peer-state", ignore_errors=True)
+    command = [python, HERE / "peer.py", name, inbox, state]
+    taken = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    shutil.rmtree(inbox)
+    shutil.rmtree(state)
+    return json.loads(taken)
 
 
 def _parallel(where: Path, items: int) -> dict:
@@ -49,18 +60,13 @@ def peers(items: int, count: int) -> list[Row]:
             "floor": lambda: floor(where, items),
             "ours": lambda: drain(where, items, workers=2),
         }
-        missing = []
-        for name, module in PACKAGES.items():
-            if _installed(module):
-                contestants[name] = lambda name=name: _peer(where, name, items)
-            else:
-                missing.append(f"{name} (pip install {name})")
+        python = _environment()
+        for name in PACKAGES:
+            contestants[name] = lambda name=name: _peer(python, where, name, items)
         if shutil.which("parallel"):
             contestants["GNU parallel"] = lambda: _parallel(where, items)
         else:
-            missing.append("GNU parallel (apt install parallel)")
-        if missing:
-            print(f"  left out, because not installed: {', '.join(missing)}")
+            print("  GNU parallel is left out: apt install parallel")
         results = rounds(contestants, count)
     rows = []
     for name in list(contestants)[2:]:
@@ -71,10 +77,3 @@ def peers(items: int, count: int) -> list[Row]:
             Row(figure, spread(shares, f" x {name}"), ">= 5 x", beaten, {"rounds": results})
         )
     return rows
-
-
-def _installed(module: str) -> bool:
-    looked = subprocess.run(
-        [sys.executable, "-c", f"import {module}"], capture_output=True, check=False
-    )
-    return looked.returncode == 0

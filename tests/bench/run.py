@@ -59,12 +59,10 @@ def main() -> None:
         if options.items and isinstance(size, int) and size > 100:
             size = options.items
         _measure(rows, measure, size, options.rounds or count)
+        _keep(machine, rows)
     if options.peers:
         _measure(rows, peers.peers, options.items or 2000, options.rounds or 5)
-    machine["load_after"] = os.getloadavg()
-    BUILD.mkdir(exist_ok=True)
-    told = {"machine": machine, "rows": [asdict(row) for row in rows]}
-    (BUILD / "bench.json").write_text(json.dumps(told, indent=1))
+        _keep(machine, rows)
     missed = sum(row.met is False for row in rows)
     print(f"\n{missed} of {sum(row.met is not None for row in rows)} targets missed")
 
@@ -78,6 +76,13 @@ def _measure(rows: list[Row], measure, size: object, count: int) -> None:
     seconds = time.perf_counter() - started
     if sys.stdout.isatty():
         print(f"  ({seconds:.0f} s)")
+
+
+def _keep(machine: dict, rows: list[Row]) -> None:
+    """Write what there is so far; a long run may be given up."""
+    BUILD.mkdir(exist_ok=True)
+    told = {"machine": {**machine, "load_after": os.getloadavg()}, "rows": [*map(asdict, rows)]}
+    (BUILD / "bench.json").write_text(json.dumps(told, indent=1))
 
 
 def _machine() -> dict:
