@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from resumed import request
+from resumed import request, text
 from resumed.entry import Entry
 from resumed.jobwishes import JobWishes
 from resumed.model import Done, Failed, Gone, Held, Open, Pending, Removed, Running, Waiting
@@ -19,6 +19,7 @@ from resumed.runner import Runner
 from resumed.schedule import Schedule
 
 LINES_KEPT = 200
+LINE_LIMIT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,8 @@ class Control:
     def _record(self, name: str, verb: str, lines: list[str], *, ok: bool) -> None:
         if len(lines) > LINES_KEPT:
             lines = [*lines[:LINES_KEPT], f"and {len(lines) - LINES_KEPT} more"]
+        # Names may be long, and a record is not.
+        lines = [text.shorten(line, LINE_LIMIT) for line in lines]
         self._recorder.record("answered", request=name, verb=verb, ok=ok, answer=lines)
         self._recorder.then(
             lambda: self._tell("answered", request=name, answer="; ".join(lines[:3]))

@@ -47,6 +47,7 @@ EXIT_DEAF = 76
 RECALL = b"r"
 STOP = b"s"
 RESULT_LIMIT_BYTES = 256 << 10
+DEPTH_LIMIT = 100
 TEXT_LIMIT = 4096
 FRAME_LIMIT_BYTES = 4 << 20
 READ_BYTES = 64 << 10
@@ -124,7 +125,7 @@ def plain(value: object) -> JSON:
     """Return *value* as it looks after a journey through JSON, which a resume makes it take.
 
     Raises:
-        ValueError: It is no JSON, or has more than `RESULT_LIMIT_BYTES`.
+        ValueError: It is no JSON, has more than `RESULT_LIMIT_BYTES`, or is too deep.
     """
     if value is None:
         return None
@@ -135,7 +136,15 @@ def plain(value: object) -> JSON:
     if len(text) > RESULT_LIMIT_BYTES:
         raise ValueError(f"has {len(text)} bytes of JSON, more than {RESULT_LIMIT_BYTES}")
     returned: JSON = json.loads(text)
+    if text.count("[") + text.count("{") > DEPTH_LIMIT and _deeper(returned, DEPTH_LIMIT):
+        raise ValueError(f"is JSON nested deeper than {DEPTH_LIMIT} levels")
     return returned
+
+
+def _deeper(value: JSON, levels: int) -> bool:
+    """Tell whether *value* has more levels: what reads it later must not run out of stack."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(each, levels - 1) for each in inner)
 
 
 def assign(assignment: Assignment) -> Record:

@@ -99,3 +99,15 @@ def test_what_json_reads_of_a_result_is_a_result():
     value = json.loads('{"a":[1,2.5,"\\ud800",true,null]}')
 
     assert wire.plain(value) == value
+
+
+def test_a_result_that_is_nested_too_deep_is_refused():
+    deep = shallow = []
+    for _ in range(wire.DEPTH_LIMIT):
+        shallow = [shallow]
+    for _ in range(wire.DEPTH_LIMIT + 2):
+        deep = [deep]
+
+    assert wire.plain(shallow) == shallow
+    with pytest.raises(ValueError, match="nested deeper than 100"):
+        wire.plain(deep)
