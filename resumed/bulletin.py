@@ -18,8 +18,11 @@ class Bulletin:
         self._sentence = ""
         self._shown_at = -SECONDS
 
-    def show(self, engine: Engine, now: float) -> float | None:
-        """Show how things stand, unless that was just done; return when to come again."""
+    def show(self, engine: Engine, now: float, *, watching: bool, next_scan: float) -> float | None:
+        """Show how things stand, unless that was just done; return when to come again.
+
+        *next_scan* is when the inbox is read again if nothing happens before.
+        """
         if now < self._shown_at + SECONDS:
             return self._shown_at + SECONDS
         self._shown_at = now
@@ -28,6 +31,8 @@ class Bulletin:
             engine.recorder.now(),
             {item_id: list(done) for item_id, done in engine.runner.progress.items()},
             intake_paused=why,
+            watching=watching,
+            next_scan_at=round(engine.recorder.now() + next_scan - now),
         )
         sentence = _sentence(engine)
         if sentence != self._sentence:

@@ -238,7 +238,9 @@ class Daemon:
         if due.interrupt is not None and now >= due.interrupt:
             due.interrupt = None
             self.engine.pool.interrupt()
-        self._due.status = self._bulletin.show(self.engine, now)
+        due.status = self._bulletin.show(
+            self.engine, now, watching=self._lookout.watching, next_scan=due.rescan
+        )
 
     def _ping_seconds(self) -> float:
         watchdog = self._notifier.watchdog_seconds

@@ -45,6 +45,11 @@ class Lookout:
         else:
             self._complain(fault)
 
+    @property
+    def watching(self) -> bool:
+        """Tell whether the kernel tells of what arrives; else only scans find it."""
+        return self._on and self._fault is None
+
     def take(self) -> Hints:
         """Return what was heard, and tell what went wrong."""
         hints = self._watch.take()

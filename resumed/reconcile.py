@@ -87,10 +87,13 @@ class Reconciler:
 
     def settle(self, entry: Entry) -> None:
         """Finish what a crash interrupted after the record of an outcome, a hold or a removal."""
+        at_work = self._spool.identity(entry.id, entry.name) is not None
         match entry.state:
-            case Held(_, _, kept_as) | Failed(_, _, _, _, _, kept_as) if kept_as is not None:
+            case Failed(_, _, _, _, _, kept_as) if kept_as is not None:
                 return
-            case _ if self._spool.identity(entry.id, entry.name) is not None:
+            case Held(_, _, kept_as) if kept_as is not None and not at_work:
+                return
+            case _ if at_work:
                 self.put_away([entry])
             case Removed() if entry.kept_as is not None:
                 self._remove_kept(entry, entry.kept_as)
