@@ -51,5 +51,5 @@ def _about(entry: Entry, failed: Failed) -> dict[str, str]:
         "path": entry.kept_as or "",
         "step": failed.step or "",
         "attempt": str(failed.attempt),
-        "reason": f"{failed.fault.kind}: {failed.fault.text}",
+        "error": f"{failed.fault.kind}: {failed.fault.text}",
     }

@@ -96,7 +96,6 @@ class _Reading:
             log=LogSettings(**tables["log"]),
             job=job,
             expect=Expectations(**tables["expect"]),
-            metrics_file=tables["metrics"].get("file"),
             **{name: value for name, value in top.items() if name not in _FORMS},
         )
 

@@ -34,7 +34,6 @@ TABLES = {
     "paths": "Where everything lives; relative paths start at this file.",
     "job": "Files of records: each record is a part with attempts of its own.",
     "expect": "What is normal here; its absence raises an alarm.",
-    "metrics": "Numbers for a monitoring system.",
 }
 
 
@@ -223,13 +222,6 @@ REFERENCE: tuple[Setting, ...] = (
         "",
         "An alarm when so many items failed within an hour.",
         "10",
-    ),
-    Setting(
-        "metrics.file",
-        "path",
-        "",
-        "Where the OpenMetrics text is written.",
-        '"/var/lib/prometheus/node-exporter/resumed.prom"',
     ),
 )
 

@@ -157,7 +157,6 @@ class Config:
     stop_timeout_seconds: float = 300.0
     on_failure: Command | None = None
     on_alarm: Command | None = None
-    metrics_file: Path | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     log: LogSettings = field(default_factory=LogSettings)
     job: JobSettings | None = None

@@ -100,8 +100,6 @@ def test_every_setting_is_read(load, tmp_path):
         tolerate = "2%"
         [expect]
         every = "1d"
-        [metrics]
-        file = "m.prom"
         """
     )
 
@@ -125,7 +123,6 @@ def test_every_setting_is_read(load, tmp_path):
         match=("*.csv",), reduce=Command(("total",)), tolerate=Tolerance(share=0.02)
     )
     assert sound.expect.every_seconds == 86400
-    assert sound.metrics_file == tmp_path / "m.prom"
 
 
 def test_steps_keep_their_order(load):
