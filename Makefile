@@ -74,6 +74,7 @@ fix: $(VENV)/test-ready
 
 proof: $(VENV)/test-ready
 	$(VENV)/bin/python tests/proof/run.py
+	$(VENV)/bin/python -m pytest -n 2 -m slow
 
 bench: $(VENV)/test-ready
 	$(VENV)/bin/python tests/bench/run.py $(if $(PEERS),--peers)

@@ -10,6 +10,7 @@ worker sleeps: the end of one attempt and the beginning of the next are one writ
 
 import os
 import select
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -128,6 +129,8 @@ class Channel:
         return bool(piece)
 
     def _listen(self, on_stop: Callable[[], None], on_death: Callable[[], None]) -> None:
+        # Signals are the main thread's: it must be able to put them off.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             while byte := os.read(self._control, 1):
                 if byte == wire.RECALL:

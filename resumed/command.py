@@ -10,8 +10,8 @@ import errno
 import os
 import select
 import signal
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +62,12 @@ def run(
     reader, writer = os.pipe()
     child = ending = 0
     try:
-        with starting:
+        # A stop that comes between the start and our knowing of it would ask nobody to end.
+        with starting, _undisturbed():
             child = _spawn(argv, environ, writer, feed)
+            ending = os.pidfd_open(child)
         os.close(writer)
         writer = 0
-        ending = os.pidfd_open(child)
         output, cut = _follow(reader, ending, keep_bytes)
     except Interrupted:
         if child:
@@ -76,6 +77,16 @@ def run(
         for fd in filter(None, (reader, writer, ending)):
             os.close(fd)
     return Ended(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), output, cut)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put SIGTERM off; the worker's other thread takes no signals either."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _spawn(argv: list[str], environ: Mapping[str, str], writer: int, feed: bytes | Path) -> int:

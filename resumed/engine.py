@@ -102,7 +102,8 @@ class Engine(Assembly):
     def rescan(self) -> None:
         """Look at the whole inbox again, and whether what we keep is still where we put it."""
         self.intake.scan()
-        self.upkeep.miss()
+        if not (self.paused or self.space.on):
+            self.upkeep.miss(self.intake.inodes())
 
     def quiet(self) -> bool:
         """Tell whether nothing runs and nothing is on its way to a folder."""

@@ -88,6 +88,11 @@ class Intake:
         """Count the files that are followed."""
         return len(self._candidates)
 
+    def inodes(self) -> set[int]:
+        """Return the inodes of the files that are followed."""
+        seen = (each.sighting for each in self._candidates.values())
+        return {sighting.signature[0] for sighting in seen if sighting and sighting.signature}
+
     def scan(self) -> None:
         """Read the whole inbox, as soon as a scan under way is finished."""
         self._scan_again = True

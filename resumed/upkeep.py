@@ -1,6 +1,6 @@
 """Look after journal and folders between the items: close groups, compact, miss files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from resumed.model import Failed, Held
 from resumed.reconcile import Reconciler
@@ -33,13 +33,16 @@ class Upkeep:
         if self._recorder.worth_compacting():
             self._compact()
 
-    def miss(self) -> None:
+    def miss(self, arriving: Container[int]) -> None:
         """End items whose file a person deleted from failed/ or hold/.
 
-        Not at first sight, because it may be on its way back into the inbox.
+        Not at first sight, because it may be on its way back into the inbox, and not while
+        its inode is among those *arriving* there.
         """
         missing = set()
         for entry in list(self._recorder.ledger.items.values()):
+            if entry.identity.inode in arriving:
+                continue
             if isinstance(entry.state, Failed | Held) and self._reconciler.misses(entry):
                 if entry.id in self._missing:
                     self._recorder.record("gone", id=entry.id, why="its file was taken away")

@@ -30,6 +30,7 @@ def test_a_launch_takes_from_the_configuration_what_concerns_workers():
         "folder": "/etc/resumed",
         "out": "/spool/out",
         "steps": [{"step": None, "module": "handler", "function": "process"}],
+        "reduce": None,
     }
 
 

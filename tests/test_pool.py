@@ -264,7 +264,7 @@ NONSENSE = [
 SURVIVOR = """
 import ctypes, os, signal, stat
 def nonsense(text):
-    for fd in range(3, 20):
+    for fd in range(3, 256):
         try:
             os.write(fd, b"")
         except OSError:

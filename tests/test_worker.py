@@ -539,7 +539,10 @@ def test_one_that_dies_before_it_says_what_to_load_too(tmp_path):
     assert pipes.process.wait(SECONDS) in (wire.EXIT_ORPHANED, wire.EXIT_DEAF)
 
 
-@pytest.mark.skipif("COVERAGE_RUN" in os.environ, reason="measuring coverage takes memory")
+@pytest.mark.skipif(
+    not os.environ.keys().isdisjoint({"COVERAGE_RUN", "COVERAGE_PROCESS_START"}),
+    reason="measuring coverage takes memory",
+)
 def test_a_worker_is_small(run):
     talk = run("def process(item): return 1")
     talk.end()

@@ -181,6 +181,7 @@ def test_a_failed_file_may_come_back_under_the_spare_name_it_was_kept_as(home, d
     wait_until(lambda: audit.audit(place.find(home=home.path)).discrepancies == ())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_whatever_an_administrator_does_nothing_is_lost(home, daemon, wait_until):
     home.configure(SETTINGS, handler=HANDLER)
