@@ -477,11 +477,12 @@ def test_a_stop_is_seen_by_whoever_waits(run):
 
 def test_sigterm_interrupts_the_attempt_and_ends_the_worker(run):
     talk = run(
-        "import time\ndef process(item):\n try: time.sleep(1000)\n"
+        "import time\ndef process(item):\n try: print('up', flush=True); time.sleep(1000)\n"
         " except Exception: pass\n finally: item.path.with_name('tidied').touch()"
     )
     id_ = talk.send()
     talk.hear("began")
+    talk.wait_for(talk.pipes.output)
 
     talk.process.terminate()
 
