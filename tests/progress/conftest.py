@@ -123,6 +123,14 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The emulated server takes most of the time there is; `make proof` has more of it.
+    for item in items:
+        if "[reopened-dynamodb" in item.nodeid:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=["embedded", "redis", "dynamodb"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     match request.param:
