@@ -6,6 +6,7 @@ the test ends, with the workers that it may have left behind.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ import pytest
 
 START_SECONDS = 30
 FOLDERS = ("inbox", "active", "hold", "done", "failed", "out", "state")
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def wait_until(
@@ -166,6 +168,13 @@ class Programs:
     def __call__(self, *arguments: str, **environ: str) -> Daemon:
         """Start the daemon and wait until it is ready."""
         return self.start(*arguments, **environ).wait_until_ready()
+
+
+@pytest.fixture(autouse=True)
+def _adopt_nobody() -> Iterator[None]:
+    """Undo `orphans.adopt` after a test: what a server leaves must not become our child."""
+    yield
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 @pytest.fixture(name="wait_until")

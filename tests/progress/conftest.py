@@ -38,6 +38,17 @@ from werkzeug.serving import run_simple
 application = DomainDispatcherApplication(create_backend_app)
 run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=False)
 """
+# Leave the caller, start a server, and end it when the caller closes the pipe or dies.
+OUTSIDE = """
+import os, subprocess, sys
+if os.fork():
+    os._exit(0)
+quiet = subprocess.DEVNULL
+server = subprocess.Popen(sys.argv[1:], stdin=quiet, stdout=quiet, stderr=quiet)
+sys.stdin.read()
+server.terminate()
+server.wait()
+"""
 # What another process needs to open the same backend: its kind, and how it is called.
 OPEN = """
 import json, sys, time
@@ -222,7 +233,11 @@ def missing(reason: str) -> Any:
 
 @contextlib.contextmanager
 def running(command: list[str], answers: Callable[[], None]) -> Iterator[None]:
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """Run a server that is no child of this process: tests of orphans kill all of those."""
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", OUTSIDE, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    launcher.wait()
     try:
         until = time.monotonic() + START_SECONDS
         while True:
@@ -230,13 +245,11 @@ def running(command: list[str], answers: Callable[[], None]) -> Iterator[None]:
                 answers()
                 break
             except OSError:
-                assert server.poll() is None, f"{command[0]} ended with {server.returncode}"
                 assert time.monotonic() < until, f"{command[0]} does not answer"
                 time.sleep(0.02)
         yield
     finally:
-        server.terminate()
-        server.wait()
+        launcher.communicate()
 
 
 def free_port() -> int:
