@@ -148,6 +148,8 @@ class Daemon:
                 self.process.wait(10)
         if self.process.poll() is None:
             self.kill()
+        self._socket.shutdown(socket.SHUT_RDWR)  # to close it would not wake who listens
+        self._ear.join()
         self._socket.close()
 
 
