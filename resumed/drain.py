@@ -55,5 +55,6 @@ class Drain:
             return False
         if self.retry_failures:
             return True
-        looked = all(each.times >= LOOKS for each in engine.intake.not_ready())
-        return looked and not engine.intake.scanning
+        if engine.intake.scanning:
+            return False
+        return all(each.times >= LOOKS for each in engine.intake.not_ready())

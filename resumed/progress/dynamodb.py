@@ -220,7 +220,8 @@ class DynamoProgress(base.Progress):
         top, shard, number = self._kept.find(job_id, part_id)
         place = number % SHARD
         if place not in shard.get("todo", set()) | shard.get("lost", set()):
-            return self._on_claim(job_id, now, seconds, "AlreadyDone")
+            done = "AlreadyDone"
+            return (done,) if "todo" in shard else self._on_claim(job_id, now, seconds, done)
         # The result first: what has left the set is done, and has one.
         self._kept.table.change(
             f"{top['key']}#part#{number}",
