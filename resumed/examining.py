@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from resumed import audit, durable, glance, health, metrics, when
-from resumed.errors import JournalError
+from resumed.errors import ConfigError, JournalError
 from resumed.health import CRITICAL, UNKNOWN, Health
 from resumed.listing import plural
 from resumed.site import Site, json_option, pass_site, show_json
@@ -71,7 +71,11 @@ def metrics_command(site: Site, output: Path | None) -> None:
     """Write OpenMetrics text, for node_exporter's textfile collector or by a timer."""
     seen = glance.look(site.paths)
     numbers = health.measure(site.paths, seen)
-    told = metrics.exposition(seen, numbers, glance.disk(site.paths))
+    try:
+        expect = site.config().expect
+    except ConfigError:  # the numbers are right without it
+        expect = None
+    told = metrics.exposition(seen, numbers, glance.disk(site.paths), expect)
     if output is None:
         sys.stdout.write(told)
         return

@@ -6,7 +6,6 @@
 3 UNKNOWN   this user may not look
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resumed import documents, story, text
@@ -45,11 +44,11 @@ def judge(paths: Paths, glance: Glance, expect: Expectations) -> Health:
     """Judge what was seen."""
     numbers = measure(paths, glance)
     troubles = Picture(glance, None).troubles()
-    alarms = list(_alarms(numbers, expect))
-    status = WARNING if troubles or alarms else OK
+    held = alarms(numbers, expect)
+    status = WARNING if troubles or held else OK
     if glance.life.state != "up":
         status = CRITICAL
-    return Health(status, (*troubles, *alarms), numbers)
+    return Health(status, (*troubles, *held.values()), numbers)
 
 
 def measure(paths: Paths, glance: Glance) -> dict[str, float]:
@@ -72,17 +71,21 @@ def measure(paths: Paths, glance: Glance) -> dict[str, float]:
     return numbers
 
 
-def _alarms(numbers: dict[str, float], expect: Expectations) -> Iterator[str]:
+def alarms(numbers: dict[str, float], expect: Expectations) -> dict[str, str]:
+    """Say by the key in `[expect]` what is not as it is expected to be."""
+    held = {}
     quiet = numbers.get("last_arrival_seconds")
     if expect.every_seconds is not None and quiet is not None and quiet > expect.every_seconds:
         every = text.duration(expect.every_seconds)
-        yield f"nothing came for {text.duration(round(quiet))}, one is expected every {every}"
+        told = f"nothing came for {text.duration(round(quiet))}, one is expected every {every}"
+        held["every"] = told
     most, oldest = expect.oldest_pending_seconds, numbers["oldest_seconds"]
     if most is not None and oldest > most:
-        yield f"an item has been waiting for {text.duration(round(oldest))}"
+        held["oldest_pending"] = f"an item has been waiting for {text.duration(round(oldest))}"
     limit, failed = expect.growing_failures, numbers["failed_last_hour"]
     if limit is not None and failed >= limit:
-        yield f"{failed:g} items failed within an hour"
+        held["growing_failures"] = f"{failed:g} items failed within an hour"
+    return held
 
 
 def _written(name: str, number: float) -> str:

@@ -3,6 +3,7 @@
     resumed_items{state="waiting"} 3            gauge, of now
     resumed_ended_items_total{outcome="done"} 120     counter, since the journal began
     resumed_up 1                                gauge, 0 when the daemon is down or hangs
+    resumed_alarm{expect="every"} 1             gauge, for each key that [expect] has
 
 Names, units and types follow the conventions of Prometheus. The file is replaced whole, so
 that a collector never reads half of it.
@@ -10,8 +11,11 @@ that a collector never reads half of it.
 
 from collections.abc import Iterator
 
-from resumed import documents
+from dataclasses import fields
+
+from resumed import documents, health
 from resumed.glance import Glance
+from resumed.settings import Expectations
 
 _FAMILIES = (
     ("inbox", "resumed_inbox_files", "Files in the inbox."),
@@ -20,8 +24,13 @@ _FAMILIES = (
 )
 
 
-def exposition(glance: Glance, numbers: dict[str, float], disk: tuple[int, int] | None) -> str:
-    """Write all numbers of one look."""
+def exposition(
+    glance: Glance,
+    numbers: dict[str, float],
+    disk: tuple[int, int] | None,
+    expect: Expectations | None = None,
+) -> str:
+    """Write all numbers of one look; without *expect* nothing is known to be expected."""
     lines = [
         *_family("resumed_up", "gauge", "Whether the daemon lives.", _up(glance)),
         *_family("resumed_paused", "gauge", "Whether nothing new is taken.", _paused(glance)),
@@ -37,6 +46,8 @@ def exposition(glance: Glance, numbers: dict[str, float], disk: tuple[int, int] 
     if disk is not None:
         name = "resumed_disk_free_bytes"
         lines += _family(name, "gauge", "Free space where items are kept.", [("", disk[0])])
+    if expect is not None and (held := _alarms(numbers, expect)):
+        lines += _family("resumed_alarm", "gauge", "Whether it is not as [expect] says.", held)
     return "\n".join([*lines, "# EOF", ""])
 
 
@@ -49,6 +60,16 @@ def _family(name: str, kind: str, sentence: str, samples: list[tuple[str, float]
     suffix = "_total" if kind == "counter" else ""
     for labels, number in samples:
         yield f"{name}{suffix}{labels} {number:.15g}"
+
+
+def _alarms(numbers: dict[str, float], expect: Expectations) -> list[tuple[str, float]]:
+    held = health.alarms(numbers, expect)
+    keys = [
+        each.name.removesuffix("_seconds")
+        for each in fields(expect)
+        if getattr(expect, each.name) is not None
+    ]
+    return [(f'{{expect="{key}"}}', float(key in held)) for key in keys]
 
 
 def _up(glance: Glance) -> list[tuple[str, float]]:

@@ -71,7 +71,9 @@ class Locks:
         os.utime(self._held[0])
 
     def close(self) -> None:
-        """Let go of both; the files stay."""
+        """Let go of both; the files stay, and the first tells since when nobody is there."""
+        if len(self._held) > 1:
+            self.touch()
         while self._held:
             os.close(self._held.pop())
 

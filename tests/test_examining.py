@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from resumed import audit, commandline, ctl, doctor, place
 from resumed.parts import Locks
@@ -242,16 +243,35 @@ def test_a_journal_that_needs_a_person_is_critical(say, paths, conserved):
 
 @pytest.mark.usefixtures("conserved", "up")
 def test_metrics_are_what_prometheus_reads(say):
-    parser = pytest.importorskip("prometheus_client.openmetrics.parser")
 
     status, out = say("metrics")
 
-    families = {each.name: each for each in parser.text_string_to_metric_families(out)}
+    families = {each.name: each for each in text_string_to_metric_families(out)}
     assert status == 0
     assert families["resumed_up"].samples[0].value == 1
     assert families["resumed_ended_items"].type == "counter"
     states = {s.labels["state"]: s.value for s in families["resumed_items"].samples}
     assert (states["failed"], states["held"], states["pending"]) == (1, 1, 1)
+
+
+@pytest.mark.usefixtures("conserved", "up")
+def test_each_expectation_is_a_metric(say, home):
+    home.configure('handler = "handler:process"\n[expect]\nevery = "1d"\ngrowing_failures = 1\n')
+
+    _, out = say("metrics")
+
+    families = {each.name: each for each in text_string_to_metric_families(out)}
+    alarms = {each.labels["expect"]: each.value for each in families["resumed_alarm"].samples}
+    assert alarms == {"every": 0, "growing_failures": 1}
+
+
+def test_metrics_need_no_sound_configuration(say, home):
+    home.configure("handler = 1\n")
+
+    status, out = say("metrics")
+
+    assert status == 0
+    assert "resumed_alarm" not in out
 
 
 @pytest.mark.usefixtures("conserved")

@@ -40,9 +40,9 @@ ROWS: tuple[tuple[int, str], ...] = (
     (4, "jobwishes"),
     (4, "control"),
     (5, "assembly"),
-    (5, "asking beginning commandline completing engine metrics phrases picture site standing"),
+    (5, "asking beginning commandline completing engine phrases picture site standing"),
     (5, "bulletin check dropping failing health jobasking lookout mending telling watching why"),
-    (5, "daemon doctor jobbing looking page wishing wondering"),
+    (5, "daemon doctor jobbing looking metrics page wishing wondering"),
     (5, "drain examining"),
     (5, "cli ctl"),
 )
