@@ -10,7 +10,6 @@ that a collector never reads half of it.
 """
 
 from collections.abc import Iterator
-
 from dataclasses import fields
 
 from resumed import documents, health
