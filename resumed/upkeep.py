@@ -1,5 +1,6 @@
 """Look after journal and folders between the items: close groups, compact, miss files."""
 
+import math
 from collections.abc import Callable, Container
 
 from resumed.model import Failed, Held
@@ -7,6 +8,7 @@ from resumed.reconcile import Reconciler
 from resumed.recorder import Recorder
 
 CLOSE_GROUP_SECONDS = 0.5
+COMPACT_AGAIN_SECONDS = 60.0
 
 
 class Upkeep:
@@ -20,6 +22,8 @@ class Upkeep:
         self._reconciler = reconciler
         self._tell = tell
         self._missing: set[str] = set()
+        self._compact_at = -math.inf
+        self._told = ""
 
     def turn(self, now: float, *, synced: bool) -> None:
         """Prove the last group synced once nothing was added for a while; compact if due."""
@@ -30,8 +34,8 @@ class Upkeep:
         elif now >= self.due:
             self.due = None
             self._recorder.settle()
-        if self._recorder.worth_compacting():
-            self._compact()
+        if now >= self._compact_at and self._recorder.worth_compacting():
+            self._compact(now)
 
     def miss(self, arriving: Container[int]) -> None:
         """End items whose file a person deleted from failed/ or hold/.
@@ -50,9 +54,15 @@ class Upkeep:
                     missing.add(entry.id)
         self._missing = missing
 
-    def _compact(self) -> None:
+    def _compact(self, now: float) -> None:
+        """Rewrite the journal; where that cannot be, say why once and try again after a while."""
         lengths = self._recorder.compact()
-        if lengths is None:
-            self._tell("not_compacted", why=self._recorder.not_compacted)
-        else:
+        if lengths is not None:
+            self._told = ""
             self._tell("compacted", before=lengths[0], after=lengths[1])
+            return
+        self._compact_at = now + COMPACT_AGAIN_SECONDS
+        why = self._recorder.not_compacted or ""
+        if why != self._told:
+            self._told = why
+            self._tell("not_compacted", why=why)
