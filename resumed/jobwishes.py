@@ -13,6 +13,7 @@ from resumed import durable, roll, stranger
 from resumed.entry import Entry
 from resumed.foreman import Foreman
 from resumed.jobbook import JobBook
+from resumed.listing import plural
 from resumed.model import Failed, Fault, Open, Pending
 from resumed.reconcile import Reconciler
 from resumed.recorder import Recorder
@@ -20,6 +21,8 @@ from resumed.records import key, mark_of
 from resumed.request import NotNowError, Request
 from resumed.runner import Runner
 from resumed.spool import Spool
+
+_NEW = "with"
 
 
 class JobWishes:
@@ -47,6 +50,8 @@ class JobWishes:
             NotNowError: There is nothing to try again.
         """
         parts = wish.items().get(entry.id, [])
+        if parts and wish.replacement is not None:
+            raise NotNowError("a new file is for the whole job, not for parts of it")
         match entry.state:
             case Failed(_, _, _, _, _, kept_as) if kept_as is not None:
                 return self._reopen(entry, kept_as, parts, wish)
@@ -83,9 +88,11 @@ class JobWishes:
         before = job.roll.counts[roll.PENDING]
         self._tell_book(job.book, parts, fresh=fresh)
         job.look_again()
-        return f"{job.roll.counts[roll.PENDING] - before} parts are tried now"
+        return f"{plural(job.roll.counts[roll.PENDING] - before, 'part')} tried now"
 
     def _reopen(self, entry: Entry, kept_as: str, parts: Sequence[str], wish: Request) -> str:
+        if wish.replacement is not None:
+            self._lay_by(entry, wish.replacement, wish.owner)
         book = self._foreman.yard.book(entry.id, self._recorder.now)
         try:
             if book.ledger.opened:
@@ -95,7 +102,7 @@ class JobWishes:
         if wish.replacement is None:
             self._recorder.record("retried", id=entry.id, fresh=wish.fresh)
         else:
-            self._replace(entry, wish.replacement, wish.owner)
+            self._replace(entry)
         self._recorder.commit()
         if not self._reconciler.fetch(entry):
             raise NotNowError("its file was taken away; nothing is left to run")
@@ -119,20 +126,38 @@ class JobWishes:
         for each in keys or [None]:
             book.record("retried", key=each, fresh=fresh)
 
-    def _replace(self, entry: Entry, replacement: str, owner: int) -> None:
-        """Take a new file in as the job's own: durable in its scratch folder, then recorded."""
+    def _lay_by(self, entry: Entry, replacement: str, owner: int) -> None:
+        """Move a new file from the inbox into the job's scratch folder, or refuse it.
+
+        A file that is there already was laid by before a crash, when this was asked first.
+        """
         inbox = self._spool.inbox.fd
         scratch = durable.open_folder(self._foreman.yard.scratch(entry.id))
         try:
             with suppress(FileNotFoundError):
                 _check(inbox, replacement, owner)
                 with suppress(FileNotFoundError):
-                    os.unlink("with", dir_fd=scratch)
-                durable.move(inbox, replacement, scratch, "with")
-            file = durable.open_file(scratch, "with", os.O_RDONLY)
+                    os.unlink(_NEW, dir_fd=scratch)
+                durable.move(inbox, replacement, scratch, _NEW)
+            try:
+                # Again, of what was moved: its owner may have laid something else there.
+                _check(scratch, _NEW, owner)
+            except FileNotFoundError:
+                raise NotNowError("the new file is not there any more") from None
+            except NotNowError:
+                durable.move_free(scratch, _NEW, inbox, replacement, entry.id)
+                raise
+        finally:
+            os.close(scratch)
+
+    def _replace(self, entry: Entry) -> None:
+        """Take the new file in as the job's own: durable, then recorded."""
+        scratch = durable.open_folder(self._foreman.yard.scratch(entry.id))
+        try:
+            file = durable.open_file(scratch, _NEW, os.O_RDONLY)
             try:
                 status = os.fstat(file)
-                for fd in (file, scratch, self._spool.fd("active"), inbox):
+                for fd in (file, scratch, self._spool.fd("active"), self._spool.inbox.fd):
                     durable.sync_folder(fd)
             finally:
                 os.close(file)
@@ -150,10 +175,10 @@ class JobWishes:
         )
 
 
-def _check(inbox_fd: int, name: str, owner: int) -> None:
+def _check(folder_fd: int, name: str, owner: int) -> None:
     """Refuse a file that is not the asker's, or not a finished one."""
     try:
-        file = stranger.open_file(inbox_fd, name)
+        file = stranger.open_file(folder_fd, name)
     except FileNotFoundError:
         raise
     except OSError as error:

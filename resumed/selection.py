@@ -69,6 +69,8 @@ def failed(ledger: Ledger) -> Choice:
 
 def narrow(choice: Choice, reason_part: str | None, since: float | None) -> Choice:
     """Keep what ended badly for a reason that holds *reason_part*, not before *since*."""
+    if reason_part is None and since is None:
+        return choice
     kept = []
     for entry in choice.entries:
         match entry.state:

@@ -146,8 +146,8 @@ reload_command = _whole("reload", "Read the configuration again, between two ite
 def _replace(site: Site, names: tuple[str, ...], file: Path, *, as_json: bool) -> int:
     """Let one failed job go on with another file."""
     choice = _choose(site, "retry", names)
-    if len(choice.entries) != 1:
-        warn("--with is for one failed job")
+    if len(choice.entries) != 1 or choice.parts:
+        warn("--with is for one failed job, and for all of it")
         return _complain(choice) or 1
     from resumed.jobasking import retry_with  # noqa: PLC0415 - seldom needed
 
