@@ -1,0 +1,176 @@
+"""Kill the daemon at the awkward moments of a job, and see what the next start makes of it."""
+
+import fcntl
+import json
+import os
+import time
+
+import pytest
+
+CONFIG = """
+handler = "handler:process"
+settle = 0
+max_crashes = 1
+[job]
+match = ["*.jsonl"]
+id = "id"
+reduce = "handler:reduce"
+"""
+
+HANDLER = """
+import os, signal, time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def daemon():
+    return int((HERE / "state" / "pid").read_text())
+
+
+def process(item):
+    if item.part.get("what") == "kill" and not (HERE / "calm").exists():
+        os.kill(daemon(), signal.SIGKILL)
+        time.sleep(60)
+    if item.part.get("what") == "bad":
+        raise ValueError("a bad row")
+
+
+def reduce(job):
+    if job.name.startswith("kill") and not (HERE / "calm").exists():
+        os.kill(daemon(), signal.SIGKILL)
+        time.sleep(60)
+    return len(list(job.results()))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _configured(home):
+    home.configure(CONFIG, handler=HANDLER)
+
+
+@pytest.fixture
+def started(home, daemon):
+    """Start the daemon so that its handler knows whom to kill."""
+
+    def start():
+        process = daemon.start()
+        (home.state / "pid").write_text(str(process.process.pid))
+        return process
+
+    return start
+
+
+def drop(home, name, *rows):
+    hidden = home.inbox / f".{name}.tmp"
+    hidden.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    hidden.rename(home.inbox / name)
+
+
+def job_records(home, kind):
+    paths = [*home.state.glob("jobs/*.jsonl"), *home.state.glob("jobs/archive/*.jsonl")]
+    lines = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    return [each for each in lines if each["kind"] == kind]
+
+
+def note(home, name):
+    path = home.failed / f"{name}.failure.txt"
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_part_that_takes_the_daemon_down_fails_and_the_others_go_on(home, started, wait_until):
+    drop(home, "a.jsonl", {"id": "x", "what": "kill"}, *({"id": n} for n in range(20)))
+    first = started()
+    assert first.wait() == -9
+
+    second = started()
+    wait_until(lambda: note(home, "a.jsonl"), what=second.tail)
+
+    assert "1 of 21 parts failed" in note(home, "a.jsonl")
+    (failed,) = job_records(home, "failed")
+    assert (failed["part"], failed["error"]["kind"]) == ("x", "crashed")
+    assert len(job_records(home, "done")) == 20
+    assert second.stop() == 0
+
+
+def test_a_reduce_that_takes_the_daemon_down_fails_its_job_and_may_be_retried(
+    home, started, ctl, wait_until
+):
+    drop(home, "kill.jsonl", {"id": "x"})
+    first = started()
+    assert first.wait() == -9
+
+    second = started()
+    wait_until(lambda: note(home, "kill.jsonl"), what=second.tail)
+    assert "in the reduce: the program died 1 times" in note(home, "kill.jsonl")
+    (home.path / "calm").touch()
+    ctl("retry", "kill.jsonl")
+    wait_until((home.done / "kill.jsonl").exists, what=second.tail)
+
+    claimed = job_records(home, "reduce_claimed")
+    assert [each["attempt"] for each in claimed] == [1, 2]
+    assert len({each["key"] for each in claimed}) == 1
+    assert len(job_records(home, "done")) == 1
+    assert second.stop() == 0
+
+
+def forget_after(home, kind):
+    """Cut the main journal behind the first record of *kind*, as a power cut may."""
+    lines = home.journal.read_bytes().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if json.loads(line)["kind"] == kind)
+    home.journal.write_bytes(b"".join(lines[: at + 1]))
+
+
+def test_a_job_that_was_closed_before_a_crash_is_put_away_without_another_attempt(home, drain):
+    drop(home, "a.jsonl", {"id": "x", "what": "bad"})
+    drain()
+    (opened,) = home.records("job_opened")
+    work = home.active / opened["id"]
+    work.mkdir()
+    (home.failed / "a.jsonl").rename(work / "a.jsonl")
+    (home.failed / "a.jsonl.failure.txt").unlink()
+    forget_after(home, "job_opened")
+
+    drain()
+
+    assert "1 of 1 parts failed" in note(home, "a.jsonl")
+    assert len(job_records(home, "failed")) == 1
+
+
+def test_what_a_crash_left_unfinished_in_a_jobs_journal_is_cut_and_told(home, drain):
+    drop(home, "a.jsonl", {"id": "x", "what": "bad"}, {"id": "y"})
+    drain()
+    (journal,) = home.state.glob("jobs/*.jsonl")
+    with journal.open("ab") as file:
+        file.write(b'{"n":99,"synced":')
+    (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
+
+    told = drain().stderr
+
+    assert '"event": "torn"' in told
+    assert str(journal) in told
+    assert list(home.state.glob("jobs/*.tail-*"))
+    assert "1 of 2 parts failed" in note(home, "a.jsonl")
+
+
+def test_a_job_whose_old_attempt_still_runs_is_not_opened_before_it_ends(home, daemon, wait_until):
+    drop(home, "a.jsonl", {"id": "x", "what": "bad"})
+    process = daemon()
+    wait_until(lambda: note(home, "a.jsonl"), what=process.tail)
+    (opened,) = home.records("job_opened")
+    old = home.active / f"{opened['id']}.work" / "lock-00000000"
+    old.mkdir(parents=True)
+    lock = os.open(old, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+
+    began = time.monotonic()
+    (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
+    (home.inbox / "b.jsonl").write_text('{"id": "y"}\n')
+    wait_until((home.done / "b.jsonl").exists, what=process.tail)
+    assert len(home.records("job_opened")) == 2
+    os.close(lock)
+    wait_until(lambda: len(home.records("job_opened")) == 3, what=process.tail)
+
+    assert not old.exists()
+    assert time.monotonic() - began < 20
+    assert process.stop() == 0
