@@ -8,11 +8,12 @@ import json
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import click
 
-from resumed import durable, jobview, listing, records, tables
+from resumed import durable, jobview, listing, records, roll, tables, view
 from resumed.asking import Answer, ask
 from resumed.errors import UsageError
 from resumed.jobview import JobView
@@ -94,9 +95,7 @@ def pending_command(site: Site, job: str, *, as_json: bool) -> None:
     """List the ids of the parts that are not done and did not fail; reads the job's file."""
     found = jobview.find(site.paths, job)
     settings = site.config().job
-    path = site.paths.active / found.id / found.name.rpartition("/")[2]
-    if not path.exists():
-        path = site.paths.failed / found.name
+    path = _file_of(site, found)
     try:
         lines = tables.reader(
             lambda: path.open("rb"), found.name, settings.id if settings else None
@@ -106,11 +105,21 @@ def pending_command(site: Site, job: str, *, as_json: bool) -> None:
             f"{path}: {error.strerror}; only an open job has pending parts"
         ) from None
     known = found.ledger.roll
-    for each in lines:
-        if isinstance(each, records.Part):
-            number = known.find(each.mark)
-            if number is None or known.states[number] in (0, 2):
-                show_json(each.id) if as_json else click.echo(escape(each.id))
+    with closing(lines):
+        for each in lines:
+            if isinstance(each, records.Part):
+                number = known.find(each.mark)
+                if number is None or known.states[number] in (roll.PENDING, roll.WAITING):
+                    show_json(each.id) if as_json else click.echo(escape(each.id))
+
+
+def _file_of(site: Site, found: JobView) -> Path:
+    """Name the file of a job that is open, or was and failed."""
+    path = site.paths.active / found.id / found.name.rpartition("/")[2]
+    if path.exists():
+        return path
+    entry = view.look(site.paths).ledger.items.get(found.id)
+    return site.paths.failed / (entry.kept_as if entry and entry.kept_as else found.name)
 
 
 @jobs_command.command("wait")
@@ -212,12 +221,12 @@ def _pair(text: str) -> tuple[str, JSON]:
         return key, value
 
 
-def _row(view: JobView, now: float) -> tuple[str, ...]:
-    doc = view.document(now)
+def _row(job: JobView, now: float) -> tuple[str, ...]:
+    doc = job.document(now)
     left = listing.span(doc["seconds_left"]) if doc["seconds_left"] is not None else ""
     rate = f"{doc['rate']:.0f}/s" if doc["rate"] else ""
     counts = ("?" if doc[each] is None else str(doc[each]) for each in ("parts", "done", "failed"))
-    return (view.id, escape(view.name), view.state, *counts, str(doc["running"]), rate, left)
+    return (job.id, escape(job.name), job.state, *counts, str(doc["running"]), rate, left)
 
 
 def _plain(value: object) -> str:
