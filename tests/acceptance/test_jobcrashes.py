@@ -3,6 +3,9 @@
 import fcntl
 import json
 import os
+import resource
+import shutil
+import signal
 import time
 
 import pytest
@@ -174,3 +177,69 @@ def test_a_job_whose_old_attempt_still_runs_is_not_opened_before_it_ends(home, d
     assert not old.exists()
     assert time.monotonic() - began < 20
     assert process.stop() == 0
+
+
+def test_a_reduce_that_a_second_signal_interrupts_costs_no_attempt_that_counts(
+    home, daemon, wait_until
+):
+    stepping = HANDLER.replace(
+        "    return len(list(job.results()))\n",
+        '    count = job.step("count", lambda: len(list(job.results())))\n'
+        '    while not (HERE / "calm").exists():\n'
+        "        time.sleep(0.01)\n"
+        "    return count\n",
+    )
+    home.configure(CONFIG, handler=stepping)
+    drop(home, "a.jsonl", {"id": "x"}, {"id": "y"})
+    first = daemon()
+    wait_until(lambda: job_records(home, "reduce_stepped"), what=first.tail)
+    first.signal(signal.SIGTERM)
+    wait_until(lambda: "STOPPING=1" in first.told(), what=first.tail)
+    assert first.stop() == 0
+
+    (home.path / "calm").touch()
+    second = daemon()
+    wait_until((home.done / "a.jsonl").exists, what=second.tail)
+
+    assert len(job_records(home, "reduce_interrupted")) == 1
+    assert len(job_records(home, "reduce_stepped")) == 1
+    (reduced,) = job_records(home, "reduced")
+    assert (reduced["result"], reduced["attempt"]) == (2, 2)
+    assert second.stop() == 0
+
+
+def test_a_scratch_folder_that_somebody_removed_is_made_again(home, daemon, wait_until):
+    waiting = HANDLER.replace(
+        "def process(item):\n",
+        'def process(item):\n    while not (HERE / "calm").exists():\n        time.sleep(0.01)\n',
+    )
+    home.configure(CONFIG, handler=waiting)
+    drop(home, "a.jsonl", *({"id": n} for n in range(300)))
+    process = daemon()
+    wait_until(lambda: job_records(home, "started"), what=process.tail)
+
+    for folder in home.active.glob("*.work"):
+        shutil.rmtree(folder)
+    (home.path / "calm").touch()
+
+    wait_until((home.done / "a.jsonl").exists, what=process.tail)
+    assert len(job_records(home, "done")) == 300
+    assert process.stop() == 0
+
+
+def test_a_jobs_journal_that_cannot_be_written_ends_the_daemon_and_the_next_start_goes_on(
+    home, daemon, wait_until
+):
+    home.configure(CONFIG.replace("max_crashes = 1", "max_crashes = 3"), handler=HANDLER)
+    process = daemon()
+    resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    drop(home, "a.jsonl", *({"id": n} for n in range(400)))
+
+    assert process.wait() == 74
+    assert "mend the disk" in process.tail()
+    second = daemon()
+    wait_until((home.done / "a.jsonl").exists, what=second.tail)
+
+    assert {each["part"] for each in job_records(home, "done")} == {str(n) for n in range(400)}
+    assert len(job_records(home, "reduced")) == 1
+    assert second.stop() == 0
