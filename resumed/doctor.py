@@ -8,14 +8,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from resumed import durable, stranger, text, view, writers
+from resumed import durable, hardening, stranger, text, view, writers
 from resumed.check import check
 from resumed.errors import ResumedError
-from resumed.model import Record, instant
+from resumed.finding import Finding
+from resumed.model import instant
 from resumed.settings import Config
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -25,19 +25,6 @@ _WITHOUT_MODES = frozenset({"vfat", "exfat", "msdos"})
 _SLOW_IMPORT_SECONDS = 5.0
 _FEW_INODES = 10_000
 _EARLIEST = 1_700_000_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Say what one trial found; the sentence of what is not fine holds the remedy."""
-
-    verdict: Literal["fine", "warning", "wrong"]
-    about: str
-    sentence: str
-
-    def document(self) -> Record:
-        """Describe it as JSON."""
-        return {"verdict": self.verdict, "about": self.about, "sentence": self.sentence}
 
 
 def examine(config: Config) -> Iterator[Finding]:
@@ -50,13 +37,18 @@ def examine(config: Config) -> Iterator[Finding]:
         _watches,
         _space,
         _clock,
+        hardening.examine,
     )
     for trial in trials:
         try:
             yield from trial(config)
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
-            yield Finding("wrong", trial.__name__.strip("_"), f"{place}{error.strerror}")
+            yield Finding(
+                "wrong",
+                trial.__name__.strip("_").replace("examine", "unit"),
+                f"{place}{error.strerror}",
+            )
 
 
 def _user(config: Config) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from resumed import audit, durable, glance, health, metrics, when
+from resumed import audit, durable, glance, health, metrics, text, when
 from resumed.errors import ConfigError, JournalError
 from resumed.health import CRITICAL, UNKNOWN, Health
 from resumed.listing import plural
@@ -113,17 +113,33 @@ def _replace(file: Path, content: str) -> None:
 
 
 @click.command("doctor")
+@click.option("--observe", "span", metavar="SPAN", help='Watch deliveries for so long, as "60s".')
 @json_option
 @pass_site
-def doctor_command(site: Site, *, as_json: bool) -> int:
-    """Try everything that an instance depends on; 1 when something is wrong."""
-    from resumed import doctor  # noqa: PLC0415 - imports half of the daemon
+def doctor_command(site: Site, span: str | None, *, as_json: bool) -> int:
+    """Try everything that an instance depends on; 1 when something is wrong.
 
+    With --observe nothing is tried; watched is how producers deliver into the inbox, and
+    proposed are settle, ignore and match that fit them.
+    """
+    from resumed import doctor, observing  # noqa: PLC0415 - imports half of the daemon
+
+    if span is None:
+        findings = doctor.examine(site.config())
+    else:
+        findings = observing.observe(site.config(), _seconds(span))
     wrong = False
-    for each in doctor.examine(site.config()):
+    for each in findings:
         wrong = wrong or each.verdict == "wrong"
         if as_json:
             show_json(each.document())
         else:
             click.echo(f"{each.verdict:8} {each.about}: {escape(each.sentence)}")
     return 1 if wrong else 0
+
+
+def _seconds(span: str) -> float:
+    try:
+        return text.parse_duration(span)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--observe") from error

@@ -20,7 +20,10 @@ ROWS: tuple[tuple[int, str], ...] = (
     (0, "errors paths text"),
     (1, "durable events journald memory model notify orphans settings signals stranger terminal"),
     (1, "alive mark now owner pace roll toml when writers"),
-    (2, "arrival entry hints listing place policy records reference request rules schedule"),
+    (
+        2,
+        "arrival entry hints listing place finding policy records reference request rules schedule",
+    ),
     (2, "launch prove scratch sidecar tables wire progress.errors progress.table"),
     (2, "documents folders gate hooks jobledger journal kinds ledger probe verdict"),
     (2, "alarms config history intake selection space spool"),
@@ -42,7 +45,8 @@ ROWS: tuple[tuple[int, str], ...] = (
     (5, "assembly"),
     (5, "asking beginning commandline completing engine phrases picture site standing"),
     (5, "bulletin check dropping failing health jobasking lookout mending telling watching why"),
-    (5, "daemon doctor jobbing looking metrics page wishing wondering"),
+    (5, "hardening metrics observing"),
+    (5, "daemon doctor jobbing looking page wishing wondering"),
     (5, "drain examining"),
     (5, "cli ctl"),
 )
