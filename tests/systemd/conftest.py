@@ -71,8 +71,8 @@ def fresh_machine(name: str, suite: str, package: Path) -> Machine:
     machine = Machine(f"{name}-{suite}", suite)
     machine.destroy()
     machine.boot()
-    machine.push(package, "/root/resumed.deb")
-    machine.run("apt-get", "install", "-y", "--no-install-recommends", "/root/resumed.deb")
+    machine.push(package, "/srv/resumed.deb")
+    machine.run("apt-get", "install", "-y", "--no-install-recommends", "/srv/resumed.deb")
     for person in (*MEMBERS, OUTSIDER):
         machine.run("useradd", "--create-home", "--shell", "/bin/bash", person)
     for person in MEMBERS:

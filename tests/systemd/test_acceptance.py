@@ -339,9 +339,9 @@ def test_package_upgrade_mid_item(own, next_package):
     own.start()
     own.drop("a", "sleep 5\n")
     own.await_begun("a")
-    own.machine.push(next_package, "/root/next.deb")
+    own.machine.push(next_package, "/srv/next.deb")
 
-    own.run("apt-get", "install", "-y", "/root/next.deb")
+    own.run("apt-get", "install", "-y", "/srv/next.deb")
 
     own.await_end("a")
     assert own.names("done") == ["a"]
@@ -426,8 +426,8 @@ def test_masked_disabled_removed_purged(own, package, next_package):
     own.await_end("kept")
 
     def install(file):
-        own.machine.push(file, "/root/other.deb")
-        own.run("apt-get", "install", "-y", "--allow-downgrades", "/root/other.deb")
+        own.machine.push(file, "/srv/other.deb")
+        own.run("apt-get", "install", "-y", "--allow-downgrades", "/srv/other.deb")
 
     own.run("systemctl", "disable", "--now", "resumed")
     install(next_package)

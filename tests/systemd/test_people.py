@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.systemd, pytest.mark.timeout(300)]
 INBOX = f"{SPOOL}/inbox"
 # OpenSSH's own server, a process for each connection and no port
 SSH = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR \
-    -o ProxyCommand='/usr/sbin/sshd -i' -i /root/key"
+    -o ProxyCommand='/usr/sbin/sshd -i' -i /srv/key"
 
 WAYS = {
     "cp": "runuser -u {user} -- cp /home/{user}/source {inbox}/{name}",
@@ -32,11 +32,11 @@ def people(service: Service) -> Service:
     service.sh(
         """
         mkdir -p /run/sshd
-        [ -f /root/key ] || ssh-keygen -q -t ed25519 -N '' -f /root/key
+        [ -f /srv/key ] || ssh-keygen -q -t ed25519 -N '' -f /srv/key
         for person in alice bob mallory; do
             home=$(getent passwd $person | cut -d: -f6)
             mkdir -p $home/.ssh
-            cp /root/key.pub $home/.ssh/authorized_keys
+            cp /srv/key.pub $home/.ssh/authorized_keys
             echo nothing >$home/source
             chown -R $person: $home
             chmod 700 $home/.ssh

@@ -32,12 +32,12 @@ def wheel(tmp_path):
 
 
 def test_a_wheel_becomes_the_same_service(bare, wheel):
-    bare.machine.push(wheel, f"/root/{wheel.name}")
+    bare.machine.push(wheel, f"/srv/{wheel.name}")
     # the libraries are the system's, so that this needs no network
     bare.sh(
         f"""
         python3 -m venv --system-site-packages /opt/resumed
-        /opt/resumed/bin/pip install --quiet --no-index --no-deps /root/{wheel.name}
+        /opt/resumed/bin/pip install --quiet --no-index --no-deps /srv/{wheel.name}
         /opt/resumed/share/resumed/systemd/install.sh
         useradd --create-home --groups resumed {MEMBERS[0]}
         """

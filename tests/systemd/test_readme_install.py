@@ -30,16 +30,16 @@ def test_the_readme_installs_it(suite, package):
     machine.boot()
     try:
         machine.write("/usr/local/bin/editor", EDITOR, mode=0o755)
-        machine.run("mkdir", "-p", "/root/dist")
-        machine.push(package, f"/root/dist/{package.name}")
-        machine.sh("useradd --create-home alice; cd /root; echo content >report.pdf")
+        machine.run("mkdir", "-p", "/srv/tree/dist")
+        machine.push(package, f"/srv/tree/dist/{package.name}")
+        machine.sh("useradd --create-home alice; cd /srv/tree; echo content >report.pdf")
         commands = steps()
         assert commands
 
         for command in commands:
             if "build-deb" in command:
                 continue  # the package was built on the host, by that command
-            done = machine.run("bash", "-c", f"cd /root && {command}", check=False)
+            done = machine.run("bash", "-c", f"cd /srv/tree && {command}", check=False)
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
         until(machine.inside(f"{SPOOL}/done/report.pdf").exists, "the report is done")
