@@ -7,7 +7,8 @@ Each waits for the daemon's answer. With ``--json`` it prints one object for eac
 
 on one line. *waits* is null once it was answered; "down", "hung" or "busy" say why it was
 not, and then *answer* is empty: what was asked is done by the next start or drain, or when
-the daemon comes round. Exit 0 when all was done or waits, 1 when something was refused.
+the daemon comes round. ``retry JOB --with FILE`` adds *parts*, as `resumed.comparison` has
+them. Exit 0 when all was done or waits, 1 when something was refused.
 """
 
 import time
@@ -59,10 +60,11 @@ def retry_command(  # noqa: PLR0913 - its options
 
     NAME is an item's name, its id, the name that it is kept as in failed/, or a pattern. Of a
     job only what failed is taken up; JOB#PART is one part of it. --with gives a failed job
-    another file: of that, only what failed before, is new or was changed runs.
+    another file: of that, only what failed before, is new or was changed runs. It says how
+    many parts are new, changed, unchanged and gone, and with --json which.
     """
     if file is not None:
-        return _replace(site, names, file, as_json=as_json)
+        return _replace(site, names, file, dry_run=dry_run, as_json=as_json)
     chosen_by = reason is not None or since is not None
     if everything == bool(names) and not (chosen_by and not names):
         raise click.UsageError("name items, or say --all, --reason or --since")
@@ -143,15 +145,28 @@ unpause_command = _whole("unpause", "Take files from the inbox again.")
 reload_command = _whole("reload", "Read the configuration again, between two items.")
 
 
-def _replace(site: Site, names: tuple[str, ...], file: Path, *, as_json: bool) -> int:
-    """Let one failed job go on with another file."""
+def _replace(
+    site: Site, names: tuple[str, ...], file: Path, *, dry_run: bool, as_json: bool
+) -> int:
+    """Let one failed job go on with another file, and say what that changes."""
     choice = _choose(site, "retry", names)
     if len(choice.entries) != 1 or choice.parts:
         warn("--with is for one failed job, and for all of it")
         return _complain(choice) or 1
-    from resumed.jobasking import retry_with  # noqa: PLC0415 - seldom needed
+    from resumed import jobasking  # noqa: PLC0415 - seldom needed
 
-    return _tell(retry_with(site.paths, choice.entries[0].id, file), as_json=as_json)
+    entry = choice.entries[0]
+    settings = site.config().job
+    told = jobasking.compare(site.paths, entry, file, settings.id if settings else None)
+    answers = [] if dry_run else jobasking.retry_with(site.paths, entry.id, file)
+    if as_json:
+        for document in [answer.document() for answer in answers] or [{}]:
+            show_json(document | ({"parts": told.document()} if told else {}))
+        return 0 if all(answer.ok for answer in answers) else 1
+    status = _tell(answers, as_json=False)
+    if told and not status:
+        click.echo(f"{escape(entry.name)}: {told.words()}")
+    return status
 
 
 def _choose(site: Site, verb: str, names: tuple[str, ...]) -> Choice:

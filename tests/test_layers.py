@@ -34,7 +34,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (3, "neighbours pool reduction supply"),
     (3, "program"),
     (3, "worker"),
-    (4, "claims gathering jobs reconcile runner view"),
+    (4, "claims comparison gathering jobs reconcile runner view"),
     (4, "jobview jobyard parts resume splitting story upkeep"),
     (4, "glance openjob"),
     (4, "audit chronicle closing jobqueue piecework salvage"),

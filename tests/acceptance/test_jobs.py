@@ -315,8 +315,21 @@ def test_retry_with_a_mended_file_runs_what_is_new_changed_or_failed(
     fixed = home.path / "fixed.jsonl"
     fixed.write_text("".join(json.dumps(row) + "\n" for row in mended))
 
-    ctl("retry", "a.jsonl", "--with", str(fixed))
+    listed = ctl("retry", "a.jsonl", "--with", str(fixed), "-n", "--json").stdout
+    said = ctl("retry", "a.jsonl", "--with", str(fixed)).stdout
 
+    assert json.loads(listed)["parts"] == {
+        "new": ["new"],
+        "changed": ["x", "p0"],
+        "again": [],
+        "unchanged": ["p2", "p1"],
+        "gone": ["y"],
+        "bad": [],
+    }
+    assert said.splitlines() == [
+        "a.jsonl: goes on with the new file",
+        "a.jsonl: 1 new, 2 changed, 2 unchanged, 1 gone; 3 to run",
+    ]
     wait_until(lambda: list(home.state.glob("jobs/archive/*")), what=process.tail())
     ran = sorted(line[2] for line in told(oracle)[before:] if line[0] == "begin")
     assert ran == ["new", "p0", "x"]
