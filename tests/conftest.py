@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -172,6 +173,11 @@ class Programs:
         return self.start(*arguments, **environ).wait_until_ready()
 
 
+def pytest_configure() -> None:
+    """Undo what a shell does to what it starts with `&`: programs of ours would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _adopt_nobody() -> Iterator[None]:
     """Undo `orphans.adopt` after a test: what a server leaves must not become our child."""
@@ -183,6 +189,14 @@ def _adopt_nobody() -> Iterator[None]:
 def _wait_until() -> Callable[..., None]:
     """Offer `wait_until` to tests, which cannot import from here."""
     return wait_until
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """Lend a folder that other users can reach, as those of pytest cannot be for long."""
+    with tempfile.TemporaryDirectory(prefix="resumed-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
 
 
 @pytest.fixture

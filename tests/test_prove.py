@@ -17,10 +17,10 @@ FOLDERS = ("inbox", "active", "hold", "done", "failed", "out")
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(public_path):
     for folder in FOLDERS:
-        (tmp_path / folder).mkdir(mode=0o700)
-    return tmp_path
+        (public_path / folder).mkdir(mode=0o700)
+    return public_path
 
 
 @pytest.fixture
@@ -89,8 +89,6 @@ for problem in prove(Paths.below(root, root / "state")):
 
 
 def prove_as(root, uid=65534):
-    for folder in (root, *root.parents[:3]):
-        folder.chmod(0o755)
     script = UNPRIVILEGED.format(package=str(Path(__file__).parent.parent), uid=uid)
     ended = subprocess.run(
         [sys.executable, "-c", script, root], capture_output=True, text=True, check=False
