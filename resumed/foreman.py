@@ -18,10 +18,12 @@ from collections.abc import Callable
 from resumed import jobbook, roll
 from resumed.closing import Closing
 from resumed.entry import Entry
+from resumed.errors import StorageError
+from resumed.gate import OUR_SHORTAGE
 from resumed.jobqueue import JobQueue
 from resumed.jobyard import JobYard
 from resumed.mark import Mark
-from resumed.model import Fault
+from resumed.model import Fault, Open
 from resumed.opening import RefusedError, open_job
 from resumed.openjob import REDUCE, SEPARATOR, ChangedError, OpenJob
 from resumed.piecework import THE_REDUCE, Hand, PieceWork
@@ -73,7 +75,7 @@ class Foreman(PieceWork):
             ctl=ctl,
         )
         self.jobs: dict[str, OpenJob] = {}
-        self._queue = JobQueue(self.yard, recorder.now)
+        self.queue = JobQueue(self.yard, recorder.now)
         self._over: list[str] = []
         self.use(config)
 
@@ -89,10 +91,6 @@ class Foreman(PieceWork):
         """Name the field by which parts are known."""
         return self._closing.settings.id
 
-    def forget(self, entry: Entry) -> bool:
-        """Forget a job that was not opened yet; False when it is none."""
-        return self._queue.forget(entry)
-
     # what the runner asks
 
     @property
@@ -103,12 +101,12 @@ class Foreman(PieceWork):
     @property
     def queued(self) -> int:
         """Count the jobs that were not opened yet."""
-        return len(self._queue)
+        return len(self.queue)
 
     @property
     def working(self) -> bool:
         """Tell whether there is something to do that does not only wait for its time."""
-        return bool(self._queue) or any(
+        return bool(self.queue) or any(
             job.slicing or job.ready or job.over or job.in_hand for job in self.jobs.values()
         )
 
@@ -124,7 +122,7 @@ class Foreman(PieceWork):
             matches = (fnmatch.fnmatchcase(last, each) for each in self._closing.settings.match)
             if entry.attempts or not any(matches):
                 return False
-        self._queue.add(entry)
+        self.queue.add(entry)
         return True
 
     def take(self, count: int, now: float) -> list[Assignment]:
@@ -167,11 +165,11 @@ class Foreman(PieceWork):
         """Take in that an attempt had begun of which the last daemon did not hear."""
         job_id, _, what = mark.id.partition(SEPARATOR)
         if what not in ("", REDUCE):  # an item that is over; what is claimed by a record before
-            self._queue.trace(job_id, what, mark.attempt)
+            self.queue.trace(job_id, what, mark.attempt)
 
     def work(self, now: float) -> None:
         """Go on with all jobs, a little."""
-        while entry := self._queue.take(self.jobs, now):
+        while entry := self.queue.take(self.jobs, now):
             self._open(entry)
         sliced = False
         for job in list(self.jobs.values()):
@@ -204,11 +202,11 @@ class Foreman(PieceWork):
 
     def due(self, now: float) -> float | None:
         """Say when `work` and `commit` have something to do again."""
-        if any(job.slicing for job in self.jobs.values()) or self._queue.next(self.jobs, now):
+        if any(job.slicing for job in self.jobs.values()) or self.queue.next(self.jobs, now):
             return now
         times = [job.due() for job in self.jobs.values()]
         times += [now + jobbook.SYNC_SECONDS for job in self.jobs.values() if job.book.dirty]
-        times.append(self._queue.due())
+        times.append(self.queue.due())
         return min((each for each in times if each is not None), default=None)
 
     def resume(self) -> None:
@@ -217,28 +215,28 @@ class Foreman(PieceWork):
         for job_id in self.yard.journals():
             if job_id not in live:
                 self.yard.archive(job_id)
-        self._queue.record_traces(live)
+        self.queue.record_traces(live)
 
     def close(self) -> None:
         """Let go of all jobs; they go on with the next start."""
         self.commit()
         for job in self.jobs.values():
             job.close()
-        self._queue.close()
+        self.queue.close()
 
     def abandon(self) -> None:
         """Let go of them without another word to the disk."""
         for job in self.jobs.values():
             job.lines.close()
             job.book.abandon()
-        self._queue.abandon()
+        self.queue.abandon()
 
     def _open(self, entry: Entry) -> None:
         """Open a job; whatever hinders that is told with its file in ``failed/``."""
         try:
             job = open_job(
                 entry,
-                self._queue.book(entry),
+                self.queue.hand_over(entry),
                 self.yard,
                 id_field=self.id_field,
                 version=self._version,
@@ -248,11 +246,14 @@ class Foreman(PieceWork):
         except RefusedError as error:
             self._runner.fail(entry, error.fault)
         except OSError as error:
+            if error.errno in OUR_SHORTAGE:
+                raise StorageError(str(self.yard.path(entry)), error) from error
             fault = Fault("unreadable", f"the file cannot be read: {error.strerror}")
             self._runner.fail(entry, fault)
         else:
             self.jobs[entry.id] = job
-            self._recorder.record("job_opened", id=entry.id)
+            if not isinstance(entry.state, Open):
+                self._recorder.record("job_opened", id=entry.id)
             self._tell("job_opened", id=entry.id, name=entry.name)
 
     def _given(self, job: OpenJob, number: int, part: Part) -> Assignment:

@@ -47,7 +47,7 @@ _CHUNK_NAMES = 1000
 _BIRTHS_KEPT = 10_000
 _HEAD_BYTES = 512
 _UNSURE_SECONDS = 1.0
-_OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+OUR_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _SWAPPED = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR})
 
@@ -223,7 +223,7 @@ class Gate:
         now = self._clock()
         if error.errno == errno.EAGAIN:  # somebody holds a lease: their writer will be waiting
             return _written(name, now)
-        if error.errno in _OUR_SHORTAGE:
+        if error.errno in OUR_SHORTAGE:
             return Growing(name, now + LOOK_AGAIN_SECONDS, "out of file descriptors", sighting)
         status = self._status(name)
         if status is None:

@@ -34,15 +34,21 @@ class JobQueue:
         """Count those that wait."""
         return len(self._queue)
 
+    def __contains__(self, entry: Entry) -> bool:
+        """Tell whether a job waits."""
+        return entry in self._queue
+
     def add(self, entry: Entry) -> None:
         """Queue a job up."""
         self._queue.append(entry)
 
     def forget(self, entry: Entry) -> bool:
         """Forget a job; False when it is not here."""
-        if entry not in self._queue:
+        if entry not in self:
             return False
         self._queue.remove(entry)
+        if (book := self._books.pop(entry.id, None)) is not None:
+            book.close()
         return True
 
     def take(self, opened: Mapping[str, OpenJob], now: float) -> Entry | None:
@@ -86,9 +92,15 @@ class JobQueue:
         self._traces.clear()
 
     def book(self, entry: Entry) -> JobBook:
-        """Return the journal of a job that was taken out."""
-        known = self._books.pop(entry.id, None)
-        return known if known is not None else self._yard.book(entry.id, self._now)
+        """Return the journal of a job; whoever opens the job takes it over, by `hand_over`."""
+        if entry.id not in self._books:
+            self._books[entry.id] = self._yard.book(entry.id, self._now)
+        return self._books[entry.id]
+
+    def hand_over(self, entry: Entry) -> JobBook:
+        """Return the journal of a job that was taken out, to one who closes it."""
+        self.book(entry)
+        return self._books.pop(entry.id)
 
     def close(self) -> None:
         """Let go of all."""

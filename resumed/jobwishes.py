@@ -70,7 +70,7 @@ class JobWishes:
         """
         job = self._foreman.jobs.get(entry.id)
         if job is None:
-            if not isinstance(entry.state, Open | Pending) or not self._foreman.forget(entry):
+            if not isinstance(entry.state, Open | Pending) or not self._foreman.queue.forget(entry):
                 raise NotNowError("is not open")
             self._runner.fail(entry, Fault("cancelled", "asked for"))
         elif job.reducing or job.ledger.reduce.state == "done":
@@ -82,6 +82,8 @@ class JobWishes:
 
     def _hurry(self, entry: Entry, parts: Sequence[str], *, fresh: bool) -> str:
         """Try parts of an open job now that failed or wait for another attempt."""
+        if entry in self._foreman.queue:
+            return self._tell_unopened(entry, parts, fresh=fresh)
         job = self._foreman.jobs.get(entry.id)
         if job is None or job.ledger.fault is not None or job.slicing or job.over:
             raise NotNowError("is not at its parts now; ask again later")
@@ -89,6 +91,16 @@ class JobWishes:
         self._tell_book(job.book, parts, fresh=fresh)
         job.look_again()
         return f"{plural(job.roll.counts[roll.PENDING] - before, 'part')} tried now"
+
+    def _tell_unopened(self, entry: Entry, parts: Sequence[str], *, fresh: bool) -> str:
+        """Record for a job that this daemon did not open yet what is to be tried again."""
+        book = self._foreman.queue.book(entry)
+        before = book.ledger.roll.counts[roll.PENDING]
+        if book.ledger.fault is not None:
+            raise NotNowError("is not at its parts now; ask again later")
+        self._tell_book(book, parts, fresh=fresh)
+        book.commit(urgent=True)
+        return f"{book.ledger.roll.counts[roll.PENDING] - before} parts are tried now"
 
     def _reopen(self, entry: Entry, kept_as: str, parts: Sequence[str], wish: Request) -> str:
         if wish.replacement is not None:

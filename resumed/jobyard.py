@@ -56,18 +56,12 @@ class JobYard:
         return opened
 
     def scratch(self, job_id: str) -> Path:
-        """Make and name a job's scratch folder."""
-        folder = self._paths.active / f"{job_id}.work"
-        with suppress(FileExistsError):
-            folder.mkdir(0o700)
-        return folder
+        """Make and name a job's scratch folder; raises `StorageError`."""
+        return _made(self._paths.active / f"{job_id}.work")
 
     def lock(self, job_id: str) -> str:
-        """Make and name the folder that attempts of this daemon lock."""
-        folder = self.scratch(job_id) / (_LOCK + self._generation)
-        with suppress(FileExistsError):
-            folder.mkdir(0o700)
-        return str(folder)
+        """Make and name the folder that attempts of this daemon lock; raises `StorageError`."""
+        return str(_made(self.scratch(job_id) / (_LOCK + self._generation)))
 
     def in_use(self, job_id: str) -> bool:
         """Tell whether an attempt that an earlier daemon began may still run.
@@ -122,3 +116,12 @@ class JobYard:
         """Put away the journal of a job that is over."""
         if (self._paths.jobs / f"{job_id}.jsonl").exists():
             jobbook.archive(self._paths.jobs, job_id)
+
+
+def _made(folder: Path) -> Path:
+    # Not being able to is a fault of the machine: no job may fail for it.
+    try:
+        folder.mkdir(0o700, exist_ok=True)
+    except OSError as error:
+        raise StorageError(str(folder), error) from error
+    return folder

@@ -163,8 +163,9 @@ def _exists(path: Path) -> bool:
 
 def _tidy(state: Path) -> None:
     """Note, durably, that there has been a journal: from now on a missing one is a loss."""
-    for left in state.glob(f"{durable.TEMPORARY_PREFIX}*"):
-        left.unlink(missing_ok=True)
+    for place in (state, state / "jobs"):
+        for left in place.glob(f"{durable.TEMPORARY_PREFIX}*"):
+            left.unlink(missing_ok=True)
     if _exists(state / compaction.INITIALISED):
         return
     folder = durable.open_folder(state)

@@ -100,7 +100,11 @@ def _cut_once(gold, image, mount, kind, case, outside):
     try:
         effects = str(outside)
         before, past = len(sweeps.effects_of(effects)), sweeps.recorded_done(home, effects)
-        faults = sweeps.recover(home, effects, None)
+        faults = [
+            f"start {turn} refused with {ended}: {sweeps.said(effects)}"
+            for turn in (1, 2)
+            if (ended := stage.drain(home, effects)[0]) not in sweeps.FINE
+        ]
         if not faults:
             faults = sweeps.judge_end(
                 home, effects, gold.tokens, crashes=1, before=before, past=past

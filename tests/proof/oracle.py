@@ -8,6 +8,7 @@ import json
 import os
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,12 +144,67 @@ def tokens_lost_or_doubled(seen: Findings, tokens: set) -> list:
     return faults
 
 
-def leftovers(home: Path) -> list:
-    """Name what a finished run should have cleaned up."""
+def leftovers(home: Path, opened: frozenset = frozenset()) -> list:
+    """Name what a finished run should have cleaned up; *opened* jobs keep a folder for work."""
     found = []
+    mine = {f"{each}.work" for each in opened}
     for folder, folders, names in os.walk(home):
-        left = filter(LEFTOVER.search, [*folders, *names])
+        left = filter(LEFTOVER.search, {*folders, *names} - mine)
         found += [
             "left over: " + os.path.relpath(os.path.join(folder, each), home) for each in left
         ]
     return found
+
+
+def job_records(home: Path) -> list:
+    """Read the sound records of all jobs' journals, open or archived, each with its file."""
+    found = []
+    for path in sorted((home / "state" / "jobs").rglob("*.jsonl")):
+        records = map(parse, path.read_bytes().splitlines(keepends=True))
+        found += [(path, each) for each in records if each]
+    return found
+
+
+def judge_jobs(home: Path, seen: Findings, ends: dict) -> list:
+    """Judge jobs after a recovery: *ends* tells how a part whose id begins so must end.
+
+    Those are judged whose claim was recorded; of another one, whose file is still in the inbox
+    after a power cut, there may be a torn journal on the shelf. A journal of a job lies in one
+    place, every line of it is sound, each part of it is done once, and a job all of whose parts
+    are done was reduced once.
+    """
+    faults, jobs = [], {}
+    claimed = {each["id"] for each in seen.records if each["kind"] == "claimed"} | {*seen.items}
+    for path in sorted((home / "state" / "jobs").rglob("*.jsonl")):
+        if path.stem not in claimed:
+            continue
+        lines = path.read_bytes().splitlines(keepends=True)
+        records = [parse(line) for line in lines]
+        if None in records or [each["n"] for each in records] != list(range(1, len(lines) + 1)):
+            faults.append(f"job journal {path.name} is bad")
+        elif jobs.setdefault(path.name, records) is not records:
+            faults.append(f"DOUBLED job journal {path.name}")
+    for name, records in jobs.items():
+        faults += _judge_job(name, records, ends)
+    return faults
+
+
+def _judge_job(name: str, records: list, ends: dict) -> list:
+    told = Counter((each["kind"], each.get("part")) for each in records)
+    last = {
+        each["part"]: each["kind"]
+        for each in records
+        if each.get("part") and each["kind"] in ("done", "waiting", "failed")
+    }
+    faults = [
+        f"{kind} of {part or name} recorded twice"
+        for (kind, part), count in told.items()
+        if kind in ("done", "reduced") and count > 1
+    ]
+    for part, kind in last.items():
+        wanted = ends.get(part.rstrip("0123456789"), kind)
+        if kind != wanted:
+            faults.append(f"part {part} is {kind}, not {wanted}")
+    if set(last.values()) == {"done"} and not told["reduced", None]:
+        faults.append(f"LOST the reduce of {name}")
+    return faults

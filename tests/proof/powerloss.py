@@ -16,13 +16,13 @@ again, and is judged; a *deep* state is one of a cut in the recovery from anothe
 
 import hashlib
 import itertools
-import multiprocessing
 import os
 import random
 import shutil
 import time
 from pathlib import Path
 
+import crew
 import planted
 import stage
 import sweeps
@@ -351,19 +351,13 @@ def run_deep(gold, folder, *, first, second, seed=2, processes=2):
         for state in rng.sample(every, min(first // 2, len(every))):
             states += cuts_of_recovery(Path(folder) / "deep", state, rng, second)
     row = sweeps.Row("power loss, twice")
-    _shared.update(folder=folder, tokens=gold.tokens, bug="", crashes=2)
-    begun = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for label, faults in pool.imap_unordered(_one, enumerate(states)):
-            row.add(label, True, faults)
-    row.seconds = time.monotonic() - begun
+    play(row, gold, folder, states, crashes=2, processes=processes)
     return row
 
 
-def judge_state(tokens, folder, state, bug="", crashes=1):
+def judge_state(tokens, folder, state, crashes=1):
     """Start on one state, give it new work, start again; return what was wrong."""
     _, tree, effects_before, told = state
-    plant = planted.BUGS.get(bug)
     home, effects = folder / "home", str(folder / "effects")
     folder.mkdir()
     write_tree(home, tree)
@@ -371,10 +365,10 @@ def judge_state(tokens, folder, state, bug="", crashes=1):
     before = effects_before.count("\n")
     ids = {w[2]: w[1] for w in map(str.split, effects_before.splitlines()) if w[0] == "begin"}
     past = {ids[each[1]] for each in told if each[0] in ("done", "failed") and each[1] in ids}
-    faults = sweeps.recover(home, effects, plant, 1)
+    faults = sweeps.recover(home, effects, 1)
     if not faults:
         later = stage.drop(home, "new9")
-        faults = sweeps.recover(home, effects, plant, 1)
+        faults = sweeps.recover(home, effects, 1)
         faults += sweeps.judge_end(
             home, effects, tokens | {later}, crashes=crashes, before=before, past=past
         )
@@ -382,18 +376,26 @@ def judge_state(tokens, folder, state, bug="", crashes=1):
     return faults
 
 
-_shared = {}
+def play(row, gold, folder, states, *, bug="", crashes=1, processes=2, until=None, first=False):
+    """Judge *states* in some processes, into *row*."""
+    begun = time.monotonic()
 
+    def judge(number, state):
+        place = Path(folder) / f"p{os.getpid()}-{number}"
+        try:
+            return judge_state(gold.tokens, place, state, crashes)
+        except OSError as error:
+            shutil.rmtree(place, ignore_errors=True)
+            return [f"the harness stumbled: {error!r}"]
 
-def _one(numbered):
-    number, state = numbered
-    folder = Path(_shared["folder"]) / f"p{os.getpid()}-{number}"
-    try:
-        tokens, bug, crashes = (_shared[each] for each in ("tokens", "bug", "crashes"))
-        return state[0], judge_state(tokens, folder, state, bug, crashes)
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        return state[0], [f"the harness stumbled: {error!r}"]
+    prepare = sweeps.planting(bug)
+    for state, faults in crew.play(
+        states, judge, processes=processes, until=until, prepare=prepare
+    ):
+        row.add(state[0], True, [crew.HANGS] if faults is None else faults)
+        if first and row.bad:
+            break
+    row.seconds = time.monotonic() - begun
 
 
 def different(states, seen):
@@ -428,13 +430,6 @@ def run(
     states = states[-count // 4 :] if late else states
     states = rng.sample(states, min(limit, len(states)))
     row = sweeps.Row(f"power loss, {model}")
-    _shared.update(folder=folder, tokens=gold.tokens, bug=bug, crashes=1)
-    begun = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for label, faults in pool.imap_unordered(_one, enumerate(states)):
-            row.add(label, True, faults)
-            if (until is not None and time.monotonic() > until) or (first and row.bad):
-                break
-    row.seconds = time.monotonic() - begun
+    play(row, gold, folder, states, bug=bug, processes=processes, until=until, first=first)
     row.known = count
     return row

@@ -7,7 +7,6 @@ drops the signal, so it is not used, and each planned kill is asked for.
 
 # ruff: noqa: PLR0913 - a sweep has many knobs
 
-import multiprocessing
 import os
 import random
 import re
@@ -18,6 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import crew
 import sweeps
 
 CALLS = (
@@ -91,32 +91,25 @@ def attempts_used_twice(effects):
     return [f"attempt {each} was begun twice" for each, count in begun.items() if count > 1]
 
 
-_shared = {}
-
-
-def _one(case):
-    folder = Path(_shared["folder"]) / f"r{os.getpid()}-{case[0]}-{case[1]}"
-    try:
-        return case, *judge(_shared["gold"], folder, *case)
-    except (OSError, subprocess.SubprocessError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        return case, True, [f"the harness stumbled: {error!r}"]
-
-
 def run(gold, folder, *, limit=None, seed=1, processes=2, until=None):
     """Sweep over the calls of a run, or over a sample of them."""
     cases = plan(gold, Path(folder) / "plan")
     random.Random(seed).shuffle(cases)
     row, begun = sweeps.Row("SIGKILL, real workers"), time.monotonic()
     row.known = len(cases)
-    _shared.update(gold=gold, folder=folder)
-    missed = 0
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for case, happened, faults in pool.imap_unordered(_one, cases[:limit]):
-            missed += not happened
-            row.add(f"kill before {case[0]} #{case[1]}", happened, faults)
-            if until is not None and time.monotonic() > until:
-                break
+
+    def one(number, case):
+        place = Path(folder) / f"r{os.getpid()}-{number}"
+        try:
+            return judge(gold, place, *case)
+        except (OSError, subprocess.SubprocessError) as error:
+            shutil.rmtree(place, ignore_errors=True)
+            return True, [f"the harness stumbled: {error!r}"]
+
+    limits = {"processes": processes, "until": until, "limit_seconds": 4 * LIMIT_SECONDS}
+    for case, answer in crew.play(cases[:limit], one, **limits):
+        row.add(f"kill before {case[0]} #{case[1]}", *(answer or (True, [crew.HANGS])))
+    missed = row.cases - row.happened
     # With real workers the number of calls differs from run to run, by a few.
     if missed > max(1, row.cases // 5):
         row.faults["harness"] += missed

@@ -8,7 +8,7 @@ proves nothing.
 # ruff: noqa: PLR0913 - a sweep has many knobs
 
 import errno
-import multiprocessing
+import json
 import os
 import shutil
 import time
@@ -16,14 +16,23 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import crew
 import oracle
 import planted
 import stage
 
 FINE = (0, 1)
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "EACCES", "EINTR")
-END = {"done": "done", "new": "done", "mend": "done", "bad": "failed", "hold": "hold"}
-STATES = {"bad": "failed", "hold": "held", "wait": "waiting"}
+END = {
+    "done": "done",
+    "new": "done",
+    "mend": "done",
+    "bad": "failed",
+    "hold": "hold",
+    "job": "done",
+    "open": "active",
+}
+STATES = {"bad": "failed", "hold": "held", "wait": "waiting", "open": "job_opened"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,15 @@ def kind_of(fault):
 
 
 def kind(token):
+    """Say what a file, or a part of a job, is made for."""
+    if token.startswith("{"):
+        return "open" if '"wait' in token else "job"
     return token.strip().rstrip("0123456789")
+
+
+def parts_of(token):
+    """List the parts of a job's file; of any other none."""
+    return [json.loads(line)["id"] for line in token.splitlines()] if token[0] == "{" else []
 
 
 def effects_of(path):
@@ -100,7 +117,9 @@ def effects_of(path):
 def judge_end(home, effects, tokens, *, crashes, before, past):
     """Judge a home after its recovery. *before* are the effects' number at the last crash."""
     seen = oracle.look(home)
-    faults = seen.faults + oracle.tokens_lost_or_doubled(seen, tokens) + oracle.leftovers(home)
+    faults = seen.faults + oracle.tokens_lost_or_doubled(seen, tokens)
+    jobs = frozenset(each.id for each in seen.items.values() if each.state == "job_opened")
+    faults += oracle.leftovers(home, jobs)
     for token, places in seen.files.items():
         wanted = END.get(kind(token), "active")
         if not places[0].startswith(wanted + "/"):
@@ -110,34 +129,52 @@ def judge_end(home, effects, tokens, *, crashes, before, past):
         states.setdefault(item.state, []).append(item.name)
     for token in tokens:
         wanted = STATES.get(kind(token))
-        if wanted and token.strip() not in states.get(wanted, []):
-            faults.append(f"{token.strip()} is not {wanted} in the journal")
+        name = "open1.jsonl" if kind(token) == "open" else token.strip()
+        if wanted and name not in states.get(wanted, []):
+            faults.append(f"{name} is not {wanted} in the journal")
     for state in set(states) - set(STATES.values()):
         faults.append(f"the journal leaves {states[state]} {state}")
+    faults += oracle.judge_jobs(home, seen, {"new": "done", "mend": "done", "wait": "waiting"})
     return faults + judge_effects(effects_of(effects), tokens, crashes, before, past)
 
 
 def judge_effects(lines, tokens, crashes, before, past):
     """Judge what the world outside has seen of the handler."""
-    faults, kept = [], set()
-    begun = Counter(line[1] for line in lines if line[0] == "begin")
+    faults, kept = judge_ends(lines, tokens), set()
     for word, token, *rest in lines:
         if word == "kept":
             kept.add((token, rest[0]))
         elif word == "work" and (token, rest[0]) in kept:
             faults.append(f"recorded step {rest[0]} of {token} ran again")
-    ended = Counter(line[1] for line in lines if line[0] == "end")
-    for token in map(str.strip, tokens):
-        if END.get(kind(token)) == "done" and not ended[token]:
-            faults.append(f"{token} was called done and never was")
-        if begun[token] > 2 + crashes:
-            faults.append(
-                f"{token} ran {begun[token]} times for {crashes} crashes, again and again"
-            )
+    begun, keys = Counter(), {}
+    for _, token, _, _, key in (line for line in lines if line[0] == "begin"):
+        begun[token] += 1
+        if keys.setdefault(token, key) != key:
+            faults.append(f"{token} was begun under two keys, so it may count twice")
+    faults += [
+        f"{token} ran {count} times for {crashes} crashes, again and again"
+        for token, count in begun.items()
+        if count > 2 + crashes
+    ]
     for _, token, *_ in (line for line in lines[before:] if line[0] == "begin"):
         if token in past:
             faults.append(f"{token} ran again although done was recorded")
     return faults
+
+
+def judge_ends(lines, tokens):
+    """Judge whether everything that was called done really was."""
+    ended, faults = Counter(), []
+    for _, token, *parts in (line for line in lines if line[0] == "end"):
+        ended[token] += 1
+        if token.startswith("reduce-") and parts != ["new7", "new8"]:
+            faults.append(f"LOST a part: {token} was given {parts}")
+    units = [part for token in tokens for part in parts_of(token) or [token.strip()]]
+    return faults + [
+        f"{token} was called done and never was"
+        for token in units
+        if END.get(kind(token)) == "done" and not ended[token]
+    ]
 
 
 def recorded_done(home, effects):
@@ -151,7 +188,11 @@ def recorded_done(home, effects):
     except FileNotFoundError:
         return set()
     records = filter(None, map(oracle.parse, content.splitlines(keepends=True)))
-    return {ids[each["id"]] for each in records if each["kind"] == "done" and each["id"] in ids}
+    done = {ids[each["id"]] for each in records if each["kind"] == "done" and each["id"] in ids}
+    for _, record in oracle.job_records(home):
+        if record["kind"] == "done":
+            done.add(record["part"])
+    return done
 
 
 def said(effects):
@@ -163,25 +204,22 @@ def said(effects):
     return ""
 
 
-def recover(home, effects, plant, runs=2):
+def recover(home, effects, runs=2):
     """Start again and again without a fault; return what went wrong."""
     for turn in range(1, runs + 1):
         Path(f"{effects}.trace").unlink(missing_ok=True)
-        status, _ = stage.drain(home, effects, plant=plant)
-        if status == stage.HUNG:
-            return ["the recovery hangs: refused"]
+        status = stage.here(home, effects)
         if status not in FINE:
             return [f"start {turn} refused with {status}: {said(effects)}"]
     return []
 
 
-def judge_case(gold, folder, case, bug=""):
+def judge_case(gold, folder, case):
     """Play one case; return whether its fault happened, and what was wrong after it."""
-    plant = planted.BUGS.get(bug)
     home, effects = gold.copy(folder)
     number = getattr(errno, case.error or "EIO")
     plan = stage.Faults(home, case.at, case.how, case.cut, number)
-    status, answer = stage.drain(home, effects, plan, plant, report=stage.Faults.report)
+    status, answer = stage.drain(home, effects, plan, report=stage.Faults.report)
     call, told = answer or (case.call if status == stage.KILLED else "", [])
     faults = [f"told after a failed sync: SILENT {each}" for each in told]
     if case.how == "error" and "sync" in call and status in FINE:
@@ -193,17 +231,17 @@ def judge_case(gold, folder, case, bug=""):
     crashes = int(status not in FINE)
     if case.second:
         plan = stage.Faults(home, case.second, "kill")
-        status, _ = stage.drain(home, effects, plan, plant)
+        status, _ = stage.drain(home, effects, plan)
         crashes += status not in FINE
     before, past = len(effects_of(effects)), recorded_done(home, effects)
-    faults += recover(home, effects, plant)
+    faults += recover(home, effects)
     if not any("refused" in each for each in faults):
         faults += judge_end(home, effects, gold.tokens, crashes=crashes, before=before, past=past)
         if case.error == "EACCES":  # what is closed to us stays where it is, and says so
             faults = [each for each in faults if not each.startswith("mend1 ended in failed/")]
         content = (home / "state" / "journal.jsonl").read_bytes()
         if case.at % 8 == 0:
-            faults += recover(home, effects, plant, 1)
+            faults += recover(home, effects, 1)
             if (home / "state" / "journal.jsonl").read_bytes() != content:
                 faults.append("another start without work changes the journal")
     shutil.rmtree(folder)
@@ -265,29 +303,29 @@ def pairs(calls, sample):
 
 # ------------------------------------------------------------------ running many
 
-_shared = {}
 
-
-def _one(numbered):
-    number, case = numbered
-    folder = Path(_shared["folder"]) / f"{os.getpid()}-{number}"
-    try:
-        return case, *judge_case(_shared["gold"], folder, case, _shared["bug"])
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        return case, True, [f"the harness stumbled: {error!r}"]
+def planting(bug):
+    """Make a process one of the harness, with a bug planted in it perhaps."""
+    return lambda: stage.become(planted.BUGS.get(bug))
 
 
 def run(name, gold, folder, cases, *, bug="", processes=2, until=None, first=False):
     """Play *cases* in some processes; stop at the moment *until*, or at the *first* fault."""
-    _shared.update(gold=gold, folder=folder, bug=bug)
     row, begun = Row(name), time.monotonic()
-    context = multiprocessing.get_context("fork")
-    with context.Pool(processes) as pool:
-        for case, happened, faults in pool.imap_unordered(_one, enumerate(cases)):
-            row.add(case, happened, faults)
-            if (until is not None and time.monotonic() > until) or (first and row.bad):
-                break
+
+    def judge(number, case):
+        place = Path(folder) / f"{os.getpid()}-{number}"
+        try:
+            return judge_case(gold, place, case)
+        except OSError as error:
+            shutil.rmtree(place, ignore_errors=True)
+            return True, [f"the harness stumbled: {error!r}"]
+
+    play = crew.play(cases, judge, processes=processes, until=until, prepare=planting(bug))
+    for case, answer in play:
+        row.add(case, *(answer or (True, [crew.HANGS])))
+        if first and row.bad:
+            break
     # How often the loop turns depends on the time: a run may have a call less than planned.
     missed = row.cases - row.happened
     if missed > 1 + row.cases // 20:
