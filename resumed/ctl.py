@@ -14,7 +14,7 @@ import click
 
 from resumed import __version__
 from resumed.commandline import CONTEXT, EXIT_STATUSES, invoke, place_options
-from resumed.site import Site
+from resumed.site import Site, color_option
 
 COMMANDS = {
     "status": "resumed.looking",
@@ -60,12 +60,17 @@ class _Program(click.Group):
             return None
         module = importlib.import_module(COMMANDS[cmd_name])
         command = getattr(module, f"{cmd_name}_command")
-        return command if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        if all(each.name != "color" for each in command.params):
+            color_option(command)  # here, too, as people write it
+        return command
 
 
 @click.command(cls=_Program, epilog=EXIT_STATUSES, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="resumed-ctl")
 @place_options
+@color_option
 @click.pass_context
 def program(context: click.Context, file: Path | None, home: Path | None) -> None:
     """Look at what resumed does, and ask it for changes.

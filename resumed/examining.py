@@ -20,9 +20,11 @@ from resumed import audit, durable, glance, health, metrics, text, when
 from resumed.errors import ConfigError, JournalError
 from resumed.health import CRITICAL, UNKNOWN, Health
 from resumed.listing import plural
-from resumed.site import Site, json_option, pass_site, show_json
+from resumed.site import Site, json_option, pass_site, show_json, show_line
 from resumed.text import escape
 from resumed.view import RefusedError
+
+_COLOURS = {"fine": None, "warning": "yellow", "wrong": "red"}
 
 
 @click.command("audit")
@@ -134,7 +136,9 @@ def doctor_command(site: Site, span: str | None, *, as_json: bool) -> int:
         if as_json:
             show_json(each.document())
         else:
-            click.echo(f"{each.verdict:8} {each.about}: {escape(each.sentence)}")
+            show_line(
+                f"{each.verdict:8} {each.about}: {escape(each.sentence)}", _COLOURS[each.verdict]
+            )
     return 1 if wrong else 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from resumed import durable, jobview, listing, records, roll, tables, view
+from resumed import completing, durable, jobview, listing, records, roll, tables, view
 from resumed.asking import Answer, ask
 from resumed.errors import UsageError
 from resumed.jobview import JobView
@@ -24,7 +24,7 @@ from resumed.text import escape
 from resumed.view import RefusedError
 
 _PAUSE_SECONDS = 0.2
-_job = click.argument("job", metavar="JOB")
+_job = click.argument("job", metavar="JOB", shell_complete=completing.names())
 
 
 @click.group("jobs")

@@ -5,6 +5,7 @@ Everything is plain text. What came from outside was escaped before it gets here
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -12,6 +13,8 @@ from datetime import datetime
 from resumed import text
 
 GAP = "  "
+FOLD_INDENT = "    "
+_WORDS = re.compile(r"\s*\S+\s*|\s+")
 
 
 def document(value: object) -> str:
@@ -56,6 +59,17 @@ def cut(shown: str, columns_wanted: int) -> str:
             break
         kept.append(character)
     return "".join(kept) + "…"
+
+
+def fold(line: str, columns_wanted: int) -> Iterator[str]:
+    """Break *line* between words into pieces of so many columns; what goes on is indented."""
+    piece = ""
+    for word in _WORDS.findall(line):
+        if piece.strip() and width(piece) + width(word.rstrip()) > columns_wanted:
+            yield piece.rstrip()
+            piece = FOLD_INDENT
+        piece += word
+    yield piece.rstrip()
 
 
 def moment(at: float) -> str:

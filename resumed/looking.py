@@ -14,7 +14,7 @@ from resumed.documents import STATES, state_name
 from resumed.entry import Entry
 from resumed.model import Pending, Waiting
 from resumed.picture import Picture
-from resumed.site import Site, json_option, pass_site, show, show_json, styled, warn
+from resumed.site import Site, coloured, json_option, pass_site, show, show_json, show_line, warn
 from resumed.text import escape
 
 
@@ -33,9 +33,9 @@ def status_command(site: Site, *, watch: bool, as_json: bool) -> None:
         show_json(picture.document())
         return
     lines = picture.lines(site.command)
-    click.echo(styled(next(lines), "red" if picture.troubles() else "green"))
+    show_line(next(lines), "red" if picture.troubles() else "green")
     for line in lines:
-        click.echo(line)
+        show_line(line)
 
 
 def _watch(site: Site, *, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def _watch(site: Site, *, as_json: bool) -> None:
             sys.stdout.flush()
     if not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal, or --json")
-    watching.draw(site.paths, site.command)
+    watching.draw(site.paths, site.command, colours=coloured())
 
 
 @click.command("ls")

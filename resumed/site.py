@@ -1,6 +1,7 @@
 """Carry from command to command where the instance is, and print for all of them."""
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,10 +58,31 @@ json_option = click.option(
 )
 
 
+def _paint(context: click.Context, _: click.Parameter, when: str | None) -> None:
+    if when is not None:
+        context.color = {"always": True, "never": False}.get(when)
+
+
+color_option = click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    expose_value=False,
+    callback=_paint,
+    help="Colours: auto is on a terminal, unless NO_COLOR is set.",
+)
+
+
 def show(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows of columns."""
     for line in listing.columns(rows):
-        click.echo(line)
+        show_line(line)
+
+
+def show_line(line: str, colour: str | None = None) -> None:
+    """Print a line: on a terminal folded where it ends, elsewhere as long as it is."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for piece in listing.fold(line, width) if width else (line,):
+        click.echo(styled(piece, colour) if colour else piece)
 
 
 def show_json(value: object) -> None:
@@ -79,7 +101,15 @@ def advise(hint: str) -> None:
         click.echo(hint, err=True)
 
 
+def coloured() -> bool:
+    """Tell whether colours are wanted: as --color says, else by a terminal's owner."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.color is not None:
+        return context.color
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not plain
+
+
 def styled(shown: str, colour: str) -> str:
-    """Colour *shown* for a terminal whose owner has not asked for none (no-color.org)."""
-    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty()
-    return shown if plain else click.style(shown, fg=colour)
+    """Colour *shown* where colours are wanted."""
+    return click.style(shown, fg=colour) if coloured() else shown

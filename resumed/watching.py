@@ -13,6 +13,7 @@ from resumed.errors import JournalCorruptError
 from resumed.glance import Glance
 from resumed.journal import Reading
 from resumed.ledger import Ledger
+from resumed.listing import fold
 from resumed.model import Record
 from resumed.paths import Paths
 from resumed.picture import Picture
@@ -97,16 +98,24 @@ def documents(paths: Paths) -> Iterator[Record]:
             time.sleep(DRAW_SECONDS)
 
 
-def draw(paths: Paths, command: str) -> None:
+def draw(paths: Paths, command: str, *, colours: bool) -> None:
     """Draw the picture in place until somebody interrupts."""
-    from rich.live import Live  # noqa: PLC0415 - for terminals only
+    from rich.console import Console  # noqa: PLC0415 - for terminals only
+    from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    with closing(Watch(paths)) as watch, Live(auto_refresh=False, screen=True) as live:
-        drawn = ""
+    console = Console(no_color=not colours)
+    with (
+        closing(Watch(paths)) as watch,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        drawn = None
         while True:
-            shown = "\n".join(watch.turn(time.monotonic()).lines(command))
-            if shown != drawn:
-                live.update(Text(shown, no_wrap=True), refresh=True)
-                drawn = shown
+            picture = watch.turn(time.monotonic())
+            lines = [each for line in picture.lines(command) for each in fold(line, console.width)]
+            if lines != drawn:
+                shown = Text("\n".join(lines), no_wrap=True)
+                shown.stylize("red" if picture.troubles() else "green", 0, len(lines[0]))
+                live.update(shown, refresh=True)
+                drawn = lines
             time.sleep(DRAW_SECONDS)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from resumed import documents, selection, view, when
+from resumed import completing, documents, selection, view, when
 from resumed.asking import Answer, ask
 from resumed.listing import plural
 from resumed.selection import Choice
@@ -31,11 +31,16 @@ _WAITS = {
 }
 
 _yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-_names = click.argument("names", nargs=-1, metavar="NAME...")
+
+
+def _names(*states: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Take names of items; a shell completes those in one of *states*."""
+    complete = completing.names(*states)
+    return click.argument("names", nargs=-1, metavar="NAME...", shell_complete=complete)
 
 
 @click.command("retry")
-@_names
+@_names("failed", "waiting")
 @click.option("--all", "everything", is_flag=True, help="All failed items that are yours.")
 @click.option("--fresh", is_flag=True, help="Forget the recorded steps.")
 @click.option("--reason", metavar="TEXT", help="Only those whose reason holds this text.")
@@ -84,7 +89,7 @@ def retry_command(  # noqa: PLR0913 - its options
 
 
 @click.command("hold")
-@_names
+@_names("pending", "waiting")
 @json_option
 @pass_site
 def hold_command(site: Site, names: tuple[str, ...], *, as_json: bool) -> int:
@@ -93,7 +98,7 @@ def hold_command(site: Site, names: tuple[str, ...], *, as_json: bool) -> int:
 
 
 @click.command("release")
-@_names
+@_names("held")
 @click.option("--all", "everything", is_flag=True, help="All held items that are yours.")
 @json_option
 @pass_site
@@ -107,7 +112,7 @@ def release_command(site: Site, names: tuple[str, ...], *, everything: bool, as_
 
 
 @click.command("remove")
-@_names
+@_names("pending", "waiting", "held", "failed")
 @_yes_option
 @json_option
 @pass_site

@@ -22,7 +22,7 @@ from resumed.why import Inquiry
 
 @click.command("why")
 @click.argument(
-    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=completing.names()
+    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=completing.arrivals
 )
 @json_option
 @pass_site

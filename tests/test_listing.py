@@ -1,8 +1,11 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resumed import listing
+from resumed.listing import fold, width
 
 AT = 1763812800.0
 
@@ -44,3 +47,16 @@ def test_ages_are_whole_seconds(seconds, written):
 @pytest.mark.parametrize(("count", "written"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
 def test_a_count_agrees_with_its_noun(count, written):
     assert listing.plural(count, "file") == written
+
+
+@given(st.text("ab 写\x20", max_size=60), st.integers(10, 30))
+def test_a_folded_line_loses_no_word(line, columns):
+    pieces = list(fold(line, columns))
+
+    assert [word for piece in pieces for word in piece.split()] == line.split()
+    longest = max((width(word) for word in line.split()), default=0)
+    assert all(width(piece) <= max(columns, 4 + longest) for piece in pieces)
+
+
+def test_a_line_that_fits_is_not_changed():
+    assert list(fold("a   b  ·  c", 11)) == ["a   b  ·  c"]
