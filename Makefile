@@ -63,13 +63,13 @@ test: $(VENV)/test-ready check
 endif
 
 check: $(VENV)/test-ready
-	$(VENV)/bin/ruff format --check --quiet resumed tests
-	$(VENV)/bin/ruff check --quiet resumed tests
+	$(VENV)/bin/ruff format --check --quiet resumed tests packaging
+	$(VENV)/bin/ruff check --quiet resumed tests packaging
 	$(VENV)/bin/mypy
 
 fix: $(VENV)/test-ready
-	$(VENV)/bin/ruff check --fix resumed tests
-	$(VENV)/bin/ruff format resumed tests
+	$(VENV)/bin/ruff check --fix resumed tests packaging
+	$(VENV)/bin/ruff format resumed tests packaging
 	$(VENV)/bin/python tests/test_readme.py
 
 proof: $(VENV)/test-ready
