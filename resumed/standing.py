@@ -98,12 +98,15 @@ class Arrivals:
             case Sidecar():
                 return Reason(name, "ignored", "is a note of ours, and will be removed")
             case Vanished():
-                return Reason(name, "gone", "was taken away just now")
+                return _gone(name)
 
     def _quiet(self, name: str) -> Reason:
         """Go on with a file that nobody writes, as far as the lease tells."""
         path = self._inbox / name
-        status = path.stat(follow_symlinks=False)
+        try:
+            status = path.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return _gone(name)
         if writers.of_file(path):
             return self._written(name)
         owner = self._glance.life.owner
@@ -134,3 +137,7 @@ class Arrivals:
             return Reason(name, "next scan", sentence, "nothing to do; rescan says how often")
         most = text.duration(self._config.rescan_seconds)
         return Reason(name, "ready", f"ready: it is taken next, in {most} at the latest")
+
+
+def _gone(name: str) -> Reason:
+    return Reason(name, "gone", "was taken away just now")
