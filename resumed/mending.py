@@ -11,11 +11,11 @@ which is JSON already; a character in a damaged line that could act on a termina
 
 import os
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 
 import click
 
-from resumed import alive, durable, salvage, view
+from resumed import alive, durable, owner, salvage, view
 from resumed.errors import EXIT_NEEDS_A_PERSON, JournalCorruptError, LockedError
 from resumed.ledger import Ledger
 from resumed.listing import plural
@@ -93,7 +93,7 @@ def repair_command(site: Site) -> int:
     release or remove them. Refused while the daemon runs.
     """
     paths = site.paths
-    _become_owner(paths)
+    owner.become_owner(paths.state)  # what is written belongs to the daemon's user
     lock = _lock(paths)
     try:
         try:
@@ -119,16 +119,6 @@ def repair_command(site: Site) -> int:
     if done.held:
         click.echo(f"next: '{site.command} ls --state held', then release or remove them")
     return 0
-
-
-def _become_owner(paths: Paths) -> None:
-    """Stop being root, so that what is written belongs to the daemon's user."""
-    with suppress(FileNotFoundError, PermissionError):
-        owner = paths.state.stat()
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            os.setgroups([owner.st_gid])
-            os.setgid(owner.st_gid)
-            os.setuid(owner.st_uid)
 
 
 def _lock(paths: Paths) -> int:
