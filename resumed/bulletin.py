@@ -36,8 +36,9 @@ class Bulletin:
         )
         sentence = _sentence(engine)
         if sentence != self._sentence:
+            if not self._notifier.status(sentence):
+                return self._shown_at + SECONDS
             self._sentence = sentence
-            self._notifier.status(sentence)
         return None
 
     def close(self) -> None:

@@ -28,16 +28,18 @@ class Notifier:
         self._systemd: SystemdNotifier | None = None
         if environ.get("NOTIFY_SOCKET"):
             self._systemd = SystemdNotifier()
-            if self._systemd.socket is not None:
-                self._systemd.socket.settimeout(_SEND_SECONDS)
+            self._systemd.debug = True  # errors come to us, and go no further
 
     def ready(self) -> None:
         """Say that a file dropped from now on will be processed; also ends a reload."""
         self._send("READY=1")
 
-    def status(self, sentence: str) -> None:
-        """Show *sentence* in ``systemctl status``, escaped and cut to `STATUS_LIMIT`."""
-        self._send(f"STATUS={text.shorten(text.escape(sentence), STATUS_LIMIT)}")
+    def status(self, sentence: str) -> bool:
+        """Show *sentence* in ``systemctl status``, escaped and cut to `STATUS_LIMIT`.
+
+        Never waits: returns False where systemd has no room for it now; say it again then.
+        """
+        return self._send(f"STATUS={text.shorten(text.escape(sentence), STATUS_LIMIT)}", 0.0)
 
     def alive(self) -> None:
         """Say that the main loop turns; due every half of `watchdog_seconds`."""
@@ -61,10 +63,19 @@ class Notifier:
             self._systemd.socket.close()
         self._systemd = None
 
-    def _send(self, message: str) -> None:
-        if self._systemd is not None:
+    def _send(self, message: str, seconds: float = _SEND_SECONDS) -> bool:
+        """Send, waiting for room as long as *seconds*; tell whether there was room."""
+        if self._systemd is None or self._systemd.socket is None:
+            return True
+        self._systemd.socket.settimeout(seconds)
+        try:
             # the package's encoding step turns this back into the bytes of UTF-8
             self._systemd.notify(message.encode("utf-8", "replace").decode("latin-1"))
+        except (BlockingIOError, TimeoutError):
+            return False
+        except OSError:
+            pass  # nobody is there
+        return True
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:

@@ -1,5 +1,7 @@
 import os
+import select
 import socket
+import threading
 import time
 
 import pytest
@@ -103,6 +105,39 @@ def test_a_systemd_that_reads_nothing_does_not_hang_the_daemon(notifier):
         notifier.alive()
 
     assert time.monotonic() - began < 60
+
+
+def fill(notifier):
+    """Send until systemd has no room for more."""
+    while notifier.status("so and so"):
+        pass
+
+
+def test_a_status_never_waits_and_says_when_there_was_no_room(systemd, notifier):
+    began = time.monotonic()
+    fill(notifier)
+
+    assert not notifier.status("another")
+    assert time.monotonic() - began < 1
+
+    while systemd.recv(500) and select.select([systemd], [], [], 0)[0]:
+        pass
+    assert notifier.status("another")
+    assert systemd.recv(500) == b"STATUS=another"
+
+
+def test_what_systemd_acts_on_waits_for_room(systemd, notifier):
+    fill(notifier)
+    reading = threading.Timer(0.1, systemd.recv, [500])
+    reading.start()
+
+    notifier.ready()
+
+    reading.join()
+    heard = []
+    while select.select([systemd], [], [], 0)[0]:
+        heard.append(systemd.recv(500))
+    assert heard[-1] == b"READY=1"
 
 
 def watchdog(**environ):
