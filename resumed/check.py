@@ -5,11 +5,12 @@ import selectors
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from resumed import parts
-from resumed.errors import ConfigError, LockedError, Mistake, ResumedError
+from resumed import alive, parts
+from resumed.errors import ConfigError, Mistake
 from resumed.launch import Launch
 from resumed.pool import Pool
 from resumed.report import Loaded, LoadFailed
@@ -35,13 +36,11 @@ def check(config: Config) -> list[Mistake]:
 
 
 def in_use(config: Config) -> bool:
-    """Tell whether an instance is at work on *config*'s folders."""
-    try:
-        parts.Locks(config.paths).close()
-    except LockedError:
-        return True
-    except ResumedError:
-        return False
+    """Tell whether an instance is at work on *config*'s folders, and disturb none."""
+    for lock in (config.paths.lock, config.paths.active / parts.ACTIVE_LOCK):
+        with suppress(PermissionError):
+            if alive.probe(lock, time.time()).state != "down":
+                return True
     return False
 
 

@@ -4,15 +4,16 @@ import contextlib
 import gc
 import os
 import sys
+import time
 from pathlib import Path
 
 import click
 
-from resumed import __version__, config, errors, owner
+from resumed import __version__, alive, config, errors, journald, owner
 from resumed.commandline import CONTEXT, EXIT_STATUSES, invoke, place_options
 from resumed.daemon import Daemon
 from resumed.drain import Drain
-from resumed.errors import ConfigError
+from resumed.errors import ConfigError, LockedError
 from resumed.log import EventLog
 from resumed.notify import Notifier
 from resumed.settings import Config
@@ -70,7 +71,12 @@ def drain(
 
             show = stack.enter_context(progress_bar())
         work = Drain(retry_failures=retry_failures, wait=wait, show=show)
-        tally = daemon.run(work)
+        try:
+            tally = daemon.run(work)
+        except LockedError:
+            if _is_overlap(settings):
+                return errors.EXIT_LOCKED
+            raise
     if terminal or retry_failures or tally.failed or tally.not_ready or tally.waiting:
         click.echo(_sentence(tally, retry_failures=retry_failures))
     for name in () if retry_failures else tally.not_ready:
@@ -113,6 +119,18 @@ def _take_our_place(settings: Config) -> None:
     """Be the user whose instance this is, with no more rights than its work needs."""
     owner.become_owner(settings.paths.state)
     owner.keep_capabilities()
+
+
+def _is_overlap(settings: Config) -> bool:
+    """Tell whether a drain met another at work, and nobody is there to wonder.
+
+    Cron sends mail of whatever is said, and an inbox that takes longer than the next turn of
+    cron is no news. An instance that holds the lock and does not turn any more is.
+    """
+    behind = journald.is_behind(sys.stderr.fileno(), os.environ)
+    if sys.stderr.isatty() or behind:
+        return False
+    return alive.probe(settings.paths.lock, time.time()).state == "up"
 
 
 def _sentence(tally: Tally, *, retry_failures: bool) -> str:

@@ -65,6 +65,7 @@ class Locks:
             except (LockedError, StorageError):
                 self.close()
                 raise
+        self.touch()  # or a long start would look as if the last run were hung
 
     def touch(self) -> None:
         """Let everybody see that the main loop turns."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from resumed import config, durable, parts
+from resumed import alive, config, durable, parts
 from resumed.errors import ConfigError, LockedError, StorageError
 from resumed.parts import Clocks, Locks
 
@@ -53,6 +53,16 @@ def test_a_second_instance_is_kept_out_by_either_lock(settings, home, which):
 
     Locks(settings.paths).close()
     assert open_descriptors() == before
+
+
+def test_whoever_has_just_taken_the_locks_does_not_look_hung(settings):
+    Locks(settings.paths).close()
+    os.utime(settings.paths.lock, (0, 0))
+
+    locks = Locks(settings.paths)
+
+    assert alive.probe(settings.paths.lock, time.time()).state == "up"
+    locks.close()
 
 
 def test_the_touch_of_a_lock_is_seen_by_everybody(settings):

@@ -1,6 +1,7 @@
 """The programs themselves: their exit statuses, and what a person reads."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -86,6 +87,55 @@ def test_check_says_when_an_instance_is_at_work(resumed, home, daemon):
 
     assert checked.returncode == 0
     assert "at work here" in checked.stdout
+
+
+def test_a_drain_that_meets_another_instance_gives_cron_nothing_to_mail(home, daemon, drain):
+    daemon()
+    (home.inbox / "a").write_text("text")
+
+    drained = drain()
+
+    assert (drained.returncode, drained.stdout, drained.stderr) == (75, "", "")
+
+
+def test_a_drain_that_meets_an_instance_which_hangs_says_so(home, daemon, drain):
+    running = daemon()
+    running.signal(signal.SIGSTOP)
+    os.utime(home.state / "lock", (0, 0))
+
+    drained = drain()
+
+    assert drained.returncode == 75
+    assert "another instance is at work here" in drained.stderr
+
+
+def test_on_a_terminal_a_drain_says_that_it_met_another_instance(home, daemon):
+    daemon()
+    person, terminal = pty.openpty()
+
+    drained = subprocess.run(
+        [sys.executable, "-m", "resumed.cli", "drain", "--home", home.path],
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        timeout=60,
+        check=False,
+    )
+
+    os.close(terminal)
+    assert drained.returncode == 75
+    assert b"another instance is at work here" in os.read(person, 1000)
+    os.close(person)
+
+
+def test_check_takes_no_lock_and_leaves_none_behind(resumed, home):
+    """To try a lock by taking it would end a daemon that starts at that very moment."""
+    home.active.chmod(0o700)
+
+    checked = resumed("check", "--home", home.path)
+
+    assert checked.returncode == 0, checked.stderr
+    assert not (home.state / "lock").exists()
+    assert not (home.active / ".lock").exists()
 
 
 def test_check_without_a_state_folder_says_what_to_do(resumed, home):
