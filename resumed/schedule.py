@@ -27,6 +27,7 @@ class Schedule:
         self._waiting: list[tuple[float, int, str]] = []
         self._suspects: deque[tuple[int, str, float]] = deque()
         self._tickets: dict[str, int] = {}
+        self._later: set[str] = set()  # whose ticket is in _waiting
         self._last_ticket = 0
         self._names: dict[str, str] = {}
         self._queues: dict[str, deque[str]] = {}  # by name: who has it, then who wants it
@@ -42,13 +43,13 @@ class Schedule:
 
     @property
     def ready(self) -> int:
-        """Count the places in the queues whose turn may come now."""
-        return len(self._fresh) + len(self._due) + len(self._suspects)
+        """Count the items whose turn may come now."""
+        return len(self._tickets) - len(self._later)
 
     @property
     def waiting(self) -> int:
-        """Count the places of items that wait for their time."""
-        return len(self._waiting)
+        """Count the items that wait for their time."""
+        return len(self._later)
 
     @property
     def idle(self) -> bool:
@@ -60,19 +61,20 @@ class Schedule:
         if self._enlist(item_id, name):
             self._fresh.append((self._ticket(item_id), item_id))
         else:
-            self._parked[item_id] = None
+            self._park(item_id, None)
 
     def add_waiting(self, item_id: str, name: str, due: float) -> None:
         """Take in an item that is not to run before *due*."""
         self._enlist(item_id, name)
         heapq.heappush(self._waiting, (due, self._ticket(item_id), item_id))
+        self._later.add(item_id)
 
     def add_suspect(self, item_id: str, name: str, now: float) -> None:
         """Take in an item that may have killed the program."""
         if self._enlist(item_id, name):
             self._suspects.append((self._ticket(item_id), item_id, now))
         else:
-            self._parked[item_id] = now
+            self._park(item_id, now)
 
     def next_due(self, now: float) -> float | None:
         """Say when the passing of time alone will make something startable.
@@ -158,7 +160,7 @@ class Schedule:
     def finish(self, item_id: str) -> None:
         """Forget an item, running or not; the next of its name may start."""
         self.release(item_id)
-        self._tickets.pop(item_id, None)
+        self._void(item_id)
         self._parked.pop(item_id, None)
         name = self._names.pop(item_id, None)
         if name is None:
@@ -188,8 +190,7 @@ class Schedule:
                 continue
             if self._queues[self._names[item_id]][0] == item_id:
                 return item_id
-            del self._tickets[item_id]
-            self._parked[item_id] = None
+            self._park(item_id, None)
         return None
 
     def _pass(self, now: float) -> bool:
@@ -201,17 +202,27 @@ class Schedule:
         while self._waiting and self._waiting[0][0] <= now:
             _, ticket, item_id = heapq.heappop(self._waiting)
             if self._valid(ticket, item_id):
+                self._later.discard(item_id)
                 self._due.append((ticket, item_id))
                 woken = True
         return survived or woken
 
     def _ticket(self, item_id: str) -> int:
+        self._void(item_id)
         self._last_ticket += 1
         self._tickets[item_id] = self._last_ticket
         return self._last_ticket
 
+    def _void(self, item_id: str) -> None:
+        self._tickets.pop(item_id, None)
+        self._later.discard(item_id)
+
     def _valid(self, ticket: int, item_id: str) -> bool:
         return self._tickets.get(item_id) == ticket
+
+    def _park(self, item_id: str, since: float | None) -> None:
+        self._void(item_id)
+        self._parked[item_id] = since
 
     def _unpark(self, item_id: str) -> None:
         since = self._parked.pop(item_id)

@@ -178,6 +178,20 @@ def test_a_finished_item_is_passed_over_when_its_turn_comes(schedule, how):
     assert schedule.idle
 
 
+@pytest.mark.parametrize("how", ["add", "add_waiting", "add_suspect"])
+@pytest.mark.parametrize("what", ["taken out", "put off"])
+def test_an_item_is_counted_once_wherever_it_was_before(schedule, how, what):
+    arguments = {"add": (), "add_waiting": (1.0,), "add_suspect": (0.0,)}[how]
+    getattr(schedule, how)("a", "a", *arguments)
+
+    if what == "taken out":
+        schedule.finish("a")
+    else:
+        schedule.add_waiting("a", "a", 9.0)
+
+    assert (schedule.ready, schedule.waiting) == ((0, 0) if what == "taken out" else (0, 1))
+
+
 def test_a_parked_item_can_be_taken_out(schedule):
     schedule.add("a", "same")
     schedule.add("b", "same")
@@ -222,6 +236,7 @@ class Days(RuleBasedStateMachine):
         self.names = {}  # of what is not over, in claim order
         self.running = {}  # id: since when, and whether as a suspect
         self.suspects = set()
+        self.due = {}  # of what was put off
 
     @rule(name=st.sampled_from("xyz"), suspect=st.booleans(), wait=st.none() | st.floats(0, 100))
     def arrive(self, name, suspect, wait):
@@ -233,7 +248,9 @@ class Days(RuleBasedStateMachine):
     def put(self, item_id, suspect, wait):
         name = self.names[item_id]
         self.suspects.discard(item_id)
+        self.due.pop(item_id, None)
         if wait is not None:
+            self.due[item_id] = self.now + wait
             self.schedule.add_waiting(item_id, name, self.now + wait)
         elif suspect:
             self.suspects.add(item_id)
@@ -285,6 +302,21 @@ class Days(RuleBasedStateMachine):
             assert self.schedule.at_hand(item_id)
             self.schedule.finish(item_id)
             del self.names[item_id]
+
+    @rule(data=st.data(), suspect=st.booleans(), wait=st.none() | st.floats(0, 100))
+    def put_anew(self, data, suspect, wait):
+        """A person asks for an item before its time, or it is put off again."""
+        here = sorted(i for i in self.names if i not in self.running)
+        if here:
+            self.put(data.draw(st.sampled_from(here)), suspect, wait)
+
+    @invariant()
+    def what_is_counted_is_there(self):
+        self.schedule.next_due(self.now)
+        here = self.names.keys() - self.running.keys()
+        assert self.schedule.waiting == sum(self.due.get(i, 0) > self.now for i in here)
+        parked = len(self.schedule._parked)
+        assert self.schedule.ready + self.schedule.waiting + parked == len(here)
 
     @invariant()
     def counts_agree(self):
