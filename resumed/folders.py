@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from resumed import durable, stranger
+from resumed import durable, shelf, stranger
 from resumed.arrival import identity_of
 from resumed.errors import ConfigError, LockedError, Mistake, StorageError
 from resumed.model import Identity
@@ -100,10 +100,7 @@ class Folders:
 
     def sweep(self, live: Container[str]) -> None:
         """Remove the scratch folders of items that are not *live*, and half-made sidecars."""
-        for name in stranger.names_in(self.fd("failed")):
-            if name.startswith(durable.TEMPORARY_PREFIX):
-                with suppress(OSError):
-                    os.unlink(name, dir_fd=self.fd("failed"))
+        shelf.sweep(self.fd("failed"))
         for folder in stranger.names_in(self._active):
             id_ = folder.removesuffix(WORK_SUFFIX)
             if id_ != folder and _ID.fullmatch(id_) and id_ not in live:
@@ -115,18 +112,11 @@ class Folders:
 
     def find_kept(self, folder: Shelf, kept_as: str) -> Identity | None:
         """Look at a file that was put away; None when it is gone, or no file."""
-        try:
-            return stranger.at(self.fd(folder), kept_as, _identity_at)
-        except OSError:
-            return None
+        return shelf.find(self.fd(folder), kept_as)
 
     def search(self, folder: Shelf, id_: str, name: str, identity: Identity) -> str | None:
         """Find under which name a move that was not recorded has put a file away."""
-        before, slash, last = name.rpartition("/")
-        for used in (last, durable.spare_name(last, id_), durable.spare_name(last, f"{id_}-2")):
-            if self.find_kept(folder, before + slash + used) == identity:
-                return before + slash + used
-        return None
+        return shelf.search(self.fd(folder), id_, name, identity)
 
     def take_back(
         self, folder: Shelf, kept_as: str, id_: str, name: str, identity: Identity
@@ -164,20 +154,7 @@ class Folders:
 
     def unlink_kept(self, folder: Shelf, kept_as: str, identity: Identity) -> bool:
         """Unlink a file that was put away, if it is still that file."""
-
-        def unlink(folder_fd: int, last: str) -> bool:
-            if _identity_at(folder_fd, last) != identity:
-                return False
-            os.unlink(last, dir_fd=folder_fd)
-            durable.sync_folder(folder_fd)
-            return True
-
-        try:
-            return stranger.at(self.fd(folder), kept_as, unlink)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise StorageError(durable.path_of(self.fd(folder)), error) from error
+        return shelf.unlink(self.fd(folder), kept_as, identity)
 
     def _fetch(self, root_fd: int, source: str, id_: str, name: str, identity: Identity) -> bool:
         target = f"{id_}/{_last(name)}"

@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from resumed import durable, sidecar, stranger, verdict
 from resumed.entry import Entry
+from resumed.errors import StorageError
 from resumed.folders import Shelf
 from resumed.model import Done, Failed, Fault, Held, Removed
 from resumed.recorder import Recorder
@@ -70,7 +71,7 @@ class Reconciler:
         if self._spool.reclaim(entry.id, entry.name, entry.identity):
             return True
         for folder in where if entry.kept_as else ():
-            if self._spool.find_kept(folder, str(entry.kept_as)) == entry.identity:
+            if self._may_be_in(folder, entry):
                 self._stay(entry, folder)
                 return False
         self._recorder.record("gone", id=entry.id, why="its file is in none of our folders")
@@ -84,6 +85,12 @@ class Reconciler:
         else:
             fact = verdict.failure(entry, Fault("unmovable", why), self._recorder.now())
             self._recorder.record(fact.kind, **fact.particulars)
+
+    def _may_be_in(self, folder: Shelf, entry: Entry) -> bool:
+        try:
+            return self._spool.find_kept(folder, str(entry.kept_as)) == entry.identity
+        except StorageError:
+            return True
 
     def settle(self, entry: Entry) -> None:
         """Finish what a crash interrupted after the record of an outcome, a hold or a removal."""
@@ -105,7 +112,10 @@ class Reconciler:
     def misses(self, entry: Entry) -> bool:
         """Tell whether a failed or held item's file is no longer where it was put."""
         shelf: Shelf = "failed" if isinstance(entry.state, Failed) else "hold"
-        return entry.kept_as is not None and self._spool.find_kept(shelf, entry.kept_as) is None
+        try:
+            return entry.kept_as is not None and self._spool.find_kept(shelf, entry.kept_as) is None
+        except StorageError:  # a folder that is closed to us: its files are not missing
+            return False
 
     def remove_sidecar(self, kept_as: str, item_id: str) -> None:
         """Unlink the note beside a file that leaves ``failed/``; only a note of ours."""

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from resumed import config, durable, parts, spool
+from resumed.errors import StorageError
 from resumed.model import Failed, Held, Identity, Pending, Removed
 from resumed.recorder import Recorder
 from resumed.upkeep import CLOSE_GROUP_SECONDS, COMPACT_AGAIN_SECONDS, Upkeep
@@ -172,6 +173,69 @@ def test_a_file_on_its_way_into_the_inbox_is_not_missed(instance):
         instance.upkeep.miss({entry.identity.inode})
 
     assert not instance.gone()
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Let no subfolder be opened, even by root."""
+    real = os.open
+
+    def refuse_folders(path, flags, *rest, **more):
+        if path == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, flags, *rest, **more)
+
+    return lambda: monkeypatch.setattr(os, "open", refuse_folders)
+
+
+@pytest.mark.parametrize("shelf", ["failed", "hold"])
+def test_a_file_in_a_folder_that_is_closed_to_us_is_not_missed(instance, closed, shelf):
+    instance.keep(f"{shelf}/closed/a.txt")
+    closed()
+
+    for _ in range(3):
+        instance.upkeep.miss(())
+
+    assert not instance.gone()
+
+
+def test_a_file_in_a_folder_that_is_closed_to_us_stays_where_it_was(instance, closed):
+    entry = instance.keep("failed/closed/a.txt")
+    instance.recorder.record("retried", id=ID)
+    closed()
+
+    assert not instance.moves.fetch(entry)
+
+    assert entry.state.kept_as == "closed/a.txt"
+    assert entry.state.fault.text == "its file cannot be moved out of failed/"
+
+
+def test_whoever_cannot_look_does_not_start_rather_than_call_a_file_gone(instance, closed):
+    entry = instance.claim("failed/closed/a.txt")
+    entry.name = "closed/a.txt"
+    about = {"attempt": 1, "step": None, "error": ERROR, "output": ""}
+    instance.recorder.record("failed", id=ID, **about)
+    closed()
+
+    with pytest.raises(StorageError, match=r"failed/closed/a\.txt: Permission denied"):
+        instance.moves.settle(entry)
+
+    assert not instance.gone()
+
+
+@pytest.mark.parametrize("what", ["nothing", "a file", "a symlink"])
+def test_a_file_whose_folder_became_something_else_is_missed(instance, what):
+    instance.keep("failed/sub/a.txt")
+    (instance.home.failed / "sub").rename(instance.home.path / "moved")
+    if what == "a file":
+        (instance.home.failed / "sub").write_text("text")
+    elif what == "a symlink":
+        (instance.home.failed / "sub").symlink_to(instance.home.path / "moved")
+
+    for _ in range(2):
+        instance.upkeep.miss(())
+
+    assert instance.gone()
 
 
 def test_an_item_at_work_is_not_missed(instance):

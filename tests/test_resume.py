@@ -334,6 +334,22 @@ def test_a_failed_item_whose_file_was_taken_away_before_its_move_is_gone(wreck, 
     assert restart() == ({}, {"failed": 1, "gone": 1}, {})
 
 
+def test_half_made_sidecars_are_swept_and_nothing_else(wreck, restart):
+    half, other = f".resumed-{1:016x}", f".resumed-{2:016x}"
+    for folder in ("failed", "failed/sub", "failed/sub/below"):
+        wreck.lay(f"{folder}/{half}", SIDECAR[:9])
+        wreck.lay(f"{folder}/{other}", "an item that is called so")
+        wreck.lay(f"{folder}/.resumed-notes", SIDECAR)
+    os.mkfifo(wreck.home.failed / f".resumed-{3:016x}")
+    (wreck.home.failed / "link").symlink_to(wreck.home.failed / "sub")
+
+    _, _, tree = restart()
+
+    assert {place.rpartition("/")[2] for place in tree} == {other, ".resumed-notes"}
+    assert len(tree) == 6
+    assert (wreck.home.failed / f".resumed-{3:016x}").exists()
+
+
 # what a person asked for
 
 
