@@ -143,6 +143,11 @@ class Control:
             case Failed(_, _, _, _, _, kept_as) if kept_as is not None:
                 self._recorder.record("retried", id=entry.id, fresh=wish.fresh)
                 return self._run_again(entry, "taken up again")
+            case Waiting() if not self._schedule.at_hand(entry.id):
+                # A worker has it already: to give it out again would run it twice.
+                if wish.fresh:
+                    raise NotNowError("is about to run, with its recorded steps")
+                return "is tried next"
             case Waiting():
                 self._recorder.record("retried", id=entry.id, fresh=wish.fresh)
                 self._schedule.finish(entry.id)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -30,6 +31,23 @@ def process(item):
 def wait():
     while not CALM.exists():
         time.sleep(0.01)
+"""
+ONE_RETRY = """
+handler = "handler:process"
+settle = 0
+[retry]
+initial = "1s"
+jitter = 0
+"""
+FINE_AT_LAST = """
+import os
+from pathlib import Path
+from resumed import TransientError
+
+def process(item):
+    (Path(__file__).parent / "worker").write_text(str(os.getpid()))
+    if item.attempt == 1:
+        raise TransientError("not yet")
 """
 
 
@@ -206,3 +224,25 @@ def test_looking_while_the_journal_grows_and_is_rewritten_never_fails(
         told["ever"].get("done", 0) for told in seen
     )
     wait_until(lambda: documents(ctl("status", "--json"))[0]["ever"] == {"done": 600})
+
+
+def test_what_a_worker_was_sent_already_is_not_given_out_twice(home, daemon, ctl, wait_until):
+    """The retry of an item whose time had come, but that had not begun, made it run twice."""
+    home.configure(ONE_RETRY, handler=FINE_AT_LAST)
+    running = daemon()
+    (home.inbox / "a").write_text("text")
+    wait_until(lambda: home.records("waiting"))
+    worker = int((home.path / "worker").read_text())
+    os.kill(worker, signal.SIGSTOP)
+    due = time.time() + 2
+    wait_until(lambda: time.time() > due)
+
+    refused = ctl("retry", "--fresh", "a", status=1)
+    told = ctl("retry", "a")
+    os.kill(worker, signal.SIGCONT)
+
+    wait_until(lambda: home.records("put_away"), what=running.tail)
+    assert "about to run" in refused.stdout
+    assert told.stdout == "a: is tried next\n"
+    assert running.stop() == 0
+    assert [each["attempt"] for each in home.records("started")] == [1, 2]
