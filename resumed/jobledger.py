@@ -16,7 +16,8 @@ particulars; *part* is a part's id, *key* its mark and content (`resumed.records
     bad           part, key, line, error          a line that cannot be a part
     retried       key (null: all that failed), fresh
     job_failed    error, part, attempt            the rest is skipped
-    closed        error                           the file goes to failed/
+    closed        error                           the file goes to failed/; "repaired": by
+                                                  a repair of this, and nobody was told yet
     versioned     version
     reduce_claimed   attempt, key                 before it is delivered
     reduce_stepped, reduce_waiting, reduce_interrupted, reduce_crashed, reduce_failed
@@ -34,6 +35,7 @@ from resumed.model import JSON, Record, instant
 from resumed.records import unkey
 from resumed.roll import Roll
 
+REPAIRED = "repaired"
 ReduceState: TypeAlias = Literal["none", "claimed", "waiting", "failed", "done"]
 
 

@@ -6,11 +6,12 @@ before a crash still run is not opened yet.
 """
 
 from collections import deque
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 
 from resumed.entry import Entry
 from resumed.jobbook import JobBook
 from resumed.jobyard import JobYard
+from resumed.model import Failed
 from resumed.openjob import OpenJob
 
 MOST_READY = 4
@@ -82,19 +83,27 @@ class JobQueue:
         """Note that an attempt of a part had begun when the last daemon died."""
         self._traces.setdefault(job_id, {})[mark] = attempt
 
-    def record_traces(self, live: Container[str]) -> None:
-        """Put these into the journals of the *live* jobs, durably."""
+    def record_traces(self, live: Mapping[str, Entry]) -> None:
+        """Put these into the journals of the *live* jobs, durably.
+
+        Nothing of a job was in hand when it failed.
+        """
         for job_id in self._yard.journals():
-            if job_id in live and (marks := self._traces.get(job_id)):
+            entry, marks = live.get(job_id), self._traces.get(job_id)
+            if marks and entry is not None and not isinstance(entry.state, Failed):
                 book = self._books[job_id] = self._yard.book(job_id, self._now)
                 book.record("traced", marks=marks)
                 book.commit(urgent=True)
         self._traces.clear()
 
     def book(self, entry: Entry) -> JobBook:
-        """Return the journal of a job; whoever opens the job takes it over, by `hand_over`."""
+        """Return the journal of a job; whoever opens the job takes it over, by `hand_over`.
+
+        Raises:
+            JournalError: A person must look at it.
+        """
         if entry.id not in self._books:
-            self._books[entry.id] = self._yard.book(entry.id, self._now)
+            self._books[entry.id] = self._yard.book_of(entry, self._now)
         return self._books[entry.id]
 
     def hand_over(self, entry: Entry) -> JobBook:

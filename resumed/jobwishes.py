@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from resumed import durable, roll, stranger
 from resumed.entry import Entry
+from resumed.errors import JournalError
 from resumed.foreman import Foreman
 from resumed.jobbook import JobBook
 from resumed.listing import plural
@@ -103,10 +104,13 @@ class JobWishes:
         return f"{book.ledger.roll.counts[roll.PENDING] - before} parts are tried now"
 
     def _reopen(self, entry: Entry, kept_as: str, parts: Sequence[str], wish: Request) -> str:
-        if wish.replacement is not None:
-            self._lay_by(entry, wish.replacement, wish.owner)
-        book = self._foreman.yard.book(entry.id, self._recorder.now)
         try:
+            book = self._foreman.yard.book_of(entry, self._recorder.now)
+        except JournalError as error:
+            raise NotNowError(str(error)) from error
+        try:
+            if wish.replacement is not None:
+                self._lay_by(entry, wish.replacement, wish.owner)
             if book.ledger.opened:
                 self._tell_book(book, parts, fresh=wish.fresh)
         finally:

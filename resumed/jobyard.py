@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from resumed import durable, jobbook
 from resumed.entry import Entry
-from resumed.errors import LockedError, StorageError
+from resumed.errors import JournalCorruptError, LockedError, StorageError
 from resumed.gathering import RESULTS
 from resumed.jobbook import JobBook
 from resumed.settings import Paths
@@ -40,6 +40,17 @@ class JobYard:
     def book(self, job_id: str, now: Callable[[], float]) -> JobBook:
         """Open or begin a job's journal."""
         return JobBook(self._paths.jobs, job_id, now, self._generation)
+
+    def book_of(self, entry: Entry, now: Callable[[], float]) -> JobBook:
+        """Open the journal of a job, or begin it if the job was never opened.
+
+        Raises:
+            JournalError: A person must look at it; also when it ought to be there, and is not.
+        """
+        path = self._paths.jobs / f"{entry.id}.jsonl"
+        if entry.job and not os.path.lexists(path):
+            raise JournalCorruptError(path, 0, "is missing, but was here before")
+        return self.book(entry.id, now)
 
     def path(self, entry: Entry) -> Path:
         """Name the file of a job that is open."""

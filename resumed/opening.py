@@ -5,6 +5,7 @@ from collections.abc import Callable
 from resumed import verdict
 from resumed.entry import Entry
 from resumed.jobbook import JobBook
+from resumed.jobledger import REPAIRED
 from resumed.jobyard import JobYard
 from resumed.model import Fault, Open
 from resumed.openjob import OpenJob
@@ -44,6 +45,10 @@ def open_job(  # noqa: PLR0913 - what a job depends on
     if book.torn:
         tell("torn", file=str(book.path), bytes=book.torn.length_bytes, kept_as="*.tail-*")
     if ledger.closed is not None:
+        if ledger.closed["kind"] == REPAIRED:  # of which nobody was told yet
+            book.record("closed", error={**ledger.closed, "kind": "damaged"})
+            book.close()
+            raise RefusedError(Fault("damaged", ledger.closed["text"]))
         if isinstance(entry.state, Open):
             book.close()
             raise RefusedError(Fault(ledger.closed["kind"], ledger.closed["text"]))

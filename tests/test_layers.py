@@ -39,7 +39,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (4, "jobview jobyard parts resume splitting story upkeep"),
     (4, "glance openjob"),
     (4, "audit chronicle closing jobqueue piecework salvage"),
-    (4, "opening"),
+    (4, "jobsalvage opening"),
     (4, "foreman"),
     (4, "jobwishes"),
     (4, "control"),
