@@ -96,12 +96,13 @@ class JobWishes:
     def _tell_unopened(self, entry: Entry, parts: Sequence[str], *, fresh: bool) -> str:
         """Record for a job that this daemon did not open yet what is to be tried again."""
         book = self._foreman.queue.book(entry)
-        before = book.ledger.roll.counts[roll.PENDING]
+        before = book.ledger.roll.states.count(roll.PENDING)
         if book.ledger.fault is not None:
             raise NotNowError("is not at its parts now; ask again later")
         self._tell_book(book, parts, fresh=fresh)
         book.commit(urgent=True)
-        return f"{book.ledger.roll.counts[roll.PENDING] - before} parts are tried now"
+        again = book.ledger.roll.states.count(roll.PENDING) - before
+        return f"{plural(again, 'part')} tried now"
 
     def _reopen(self, entry: Entry, kept_as: str, parts: Sequence[str], wish: Request) -> str:
         try:
