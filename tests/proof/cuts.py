@@ -1,6 +1,7 @@
 """Cut the power for real: kill at a call, shut the file system down, mount it again, start.
 
-FS_IOC_SHUTDOWN lets nothing more reach the disk of a loop-mounted file system. It needs root.
+FS_IOC_SHUTDOWN lets nothing more reach the disk of a loop-mounted file system: at once, or after
+its log was flushed, which brings names to the disk whose data are not there. It needs root.
 The model of `powerloss` finds more; this says that the model is not dreaming.
 """
 
@@ -14,11 +15,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import crew
 import stage
 import sweeps
 
 SHUTDOWN = (2 << 30) | (4 << 16) | (ord("X") << 8) | 125
-NO_FLUSH = 2
+FLUSHES = {"nothing flushed": 2, "log flushed": 1}
 MEGABYTES = {"ext4": 24, "xfs": 320}
 OPTIONS = {"ext4": "loop,commit=300", "xfs": "loop,nouuid"}
 
@@ -60,51 +62,60 @@ def unmount(mount):
     command("umount", mount)
 
 
-def cut(mount):
+def cut(mount, flush):
     fd = os.open(mount, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_FLUSH))
+        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", flush))
     finally:
         os.close(fd)
 
 
-def run(gold, folder, kind, *, step=1, until=None):
-    """Cut at every *step*-th call of the run."""
+def run(gold, folder, kind, *, processes=2, until=None):
+    """Cut at each call of the run, in each way."""
     row, begun = sweeps.Row(f"power cut, {kind}"), time.monotonic()
-    cases = sweeps.kills(sweeps.calls_of(gold, Path(folder) / "count"))[::step]
-    mount, pristine = Path(folder) / f"mount-{kind}", Path(folder) / f"pristine-{kind}"
-    mount.mkdir()
+    points = sweeps.kills(sweeps.calls_of(gold, Path(folder) / "count"))
+    pristine = Path(folder) / f"pristine-{kind}"
     make(pristine, kind)
-    for number, case in enumerate(cases):
-        image = Path(folder) / f"disk-{kind}-{number}"
+
+    def judge(number, case):
+        how, point = case
+        mount = Path(folder) / f"mount-{kind}-{os.getpid()}"
+        mount.mkdir(exist_ok=True)
+        image = Path(folder) / f"disk-{kind}-{number}"  # else the dead one might be found again
         command("cp", "--sparse=always", pristine, image)
-        row.add(case, *_cut_once(gold, image, mount, kind, case, Path(folder) / "effects"))
-        image.unlink()
-        if until is not None and time.monotonic() > until:
-            break
+        try:
+            return _cut_once(gold, image, mount, kind, point, FLUSHES[how])
+        finally:
+            image.unlink()
+
+    cases = [(how, point) for how in FLUSHES for point in points]
+    prepare = sweeps.planting("")
+    for (how, point), answer in crew.play(
+        cases, judge, processes=processes, until=until, prepare=prepare
+    ):
+        row.add(f"{point}, {how}", *(answer or (True, [crew.HANGS])))
+    for mount in Path(folder).glob(f"mount-{kind}-*"):  # of a process that was stopped
+        subprocess.run(["umount", "-q", "-l", mount], check=False)
     row.seconds = time.monotonic() - begun
     return row
 
 
-def _cut_once(gold, image, mount, kind, case, outside):
+def _cut_once(gold, image, mount, kind, case, flush):
+    outside = image.with_suffix(".effects")
     command("mount", "-o", OPTIONS[kind], image, mount)
     try:
         home, effects = gold.copy(mount / "case")
         shutil.copy(effects, outside)  # the world outside loses no power
         command("sync", "-f", mount)
         status, _ = stage.drain(home, str(outside), stage.Faults(home, case.at, real_syncfs=True))
-        cut(mount)
+        cut(mount, flush)
     finally:
         unmount(mount)
     command("mount", "-o", OPTIONS[kind], image, mount)
     try:
         effects = str(outside)
         before, past = len(sweeps.effects_of(effects)), sweeps.recorded_done(home, effects)
-        faults = [
-            f"start {turn} refused with {ended}: {sweeps.said(effects)}"
-            for turn in (1, 2)
-            if (ended := stage.drain(home, effects)[0]) not in sweeps.FINE
-        ]
+        faults = sweeps.recover(home, effects)
         if not faults:
             faults = sweeps.judge_end(
                 home, effects, gold.tokens, crashes=1, before=before, past=past

@@ -14,10 +14,12 @@ again, and is judged; a *deep* state is one of a cut in the recovery from anothe
 
 # ruff: noqa: PLR0913 - a sweep has many knobs
 
+import functools
 import hashlib
 import itertools
 import os
 import random
+import re
 import shutil
 import time
 from pathlib import Path
@@ -301,8 +303,11 @@ def effects_text(path):
         return file.read()
 
 
-def cuts(disk, ops, before, rng, cap):
-    """Yield (what was cut after, the state, what the world had seen, what it had been told)."""
+def cuts(disk, ops, before, rng, cap, *, share=1.0):
+    """Yield (what was cut after, the state, what the world had seen, what it had been told).
+
+    Only a *share* of all moments is looked at, chosen by chance.
+    """
     effects, told = before, []
     for number, op in enumerate([("start",), *ops]):
         if op[0] == "effect":
@@ -314,18 +319,36 @@ def cuts(disk, ops, before, rng, cap):
                 effects += " ".join(op[1:]) + "\n"
         elif op[0] != "start":
             disk.do(op)
+        if share < 1.0 and rng.random() >= share:
+            continue
         label = f"cut after {number} {op[0]} {str(op[1])[:60] if len(op) > 1 else ''}"
         for tree in disk.states(rng, cap):
             yield label, tree, effects, list(told)
 
 
+_FLEETING = re.compile(rb'"(at|crc|g|mtime_ns|inode|seconds)":("[^"]*"|[0-9.]+)')
+_ID = re.compile(rb"[0-9a-f]{11}-[0-9a-f]{10}|\.resumed-[0-9a-f]{16}|lock-[0-9a-f]{8}")
+
+
+@functools.lru_cache(maxsize=20_000)
+def lasting(content):
+    """Leave out what no two runs have alike: times, sums, ids."""
+    return _FLEETING.sub(b"", _ID.sub(b"ID", content))
+
+
 def fingerprint(tree, told):
-    """Tell states apart by what is in them."""
-    plain = [(path, about and about[0::3]) for path, about in tree.items()]
-    return hashlib.blake2b(repr((plain, told)).encode(), digest_size=12).digest()
+    """Tell states apart by what is in them, and by what somebody was told before."""
+    digest = hashlib.blake2b(lasting(repr(told).encode()), digest_size=12)
+    lines = (
+        b"%b %b\n" % (lasting(path.encode()), b"/" if about is None else lasting(about[3]))
+        for path, about in tree.items()
+    )
+    for line in sorted(lines):
+        digest.update(line)
+    return digest.digest()
 
 
-def cuts_of_recovery(folder, state, rng, count):
+def cuts_of_recovery(folder, state, rng, count, seen):
     """Start on a state, record that too, and yield states of a cut in its middle."""
     _, tree, effects_before, told = state
     folder.mkdir()
@@ -336,12 +359,13 @@ def cuts_of_recovery(folder, state, rng, count):
     plan = stage.Faults(home, ops=[])
     _, ops = stage.drain(home, str(effects), plan, report=lambda faults: faults.ops)
     shutil.rmtree(folder)
-    again = different(cuts(disk, ops or [], effects_before, rng, 10), set())
-    every = [(label, tree, seen, told + more) for label, tree, seen, more in again]
-    return rng.sample(every, min(count, len(every)))
+    again = list(cuts(disk, ops or [], effects_before, rng, 10))
+    rng.shuffle(again)
+    every = ((label, tree, effects, told + more) for label, tree, effects, more in again)
+    return list(itertools.islice(different(every, seen), count))
 
 
-def run_deep(gold, folder, *, first, second, seed=2, processes=2):
+def run_deep(gold, folder, *, first, second, seen, seed=2, processes=2):
     """Cut the power in the recovery from *first* states, *second* times each."""
     rng = random.Random(seed)
     disks, ops, before = record(gold, Path(folder) / "record")
@@ -349,7 +373,7 @@ def run_deep(gold, folder, *, first, second, seed=2, processes=2):
     for disk in disks:
         every = list(different(cuts(disk, ops, before, rng, 10), set()))
         for state in rng.sample(every, min(first // 2, len(every))):
-            states += cuts_of_recovery(Path(folder) / "deep", state, rng, second)
+            states += cuts_of_recovery(Path(folder) / "deep", state, rng, second, seen)
     row = sweeps.Row("power loss, twice")
     play(row, gold, folder, states, crashes=2, processes=processes)
     return row
@@ -420,12 +444,14 @@ def run(
     until=None,
     late=False,
     first=False,
+    share=1.0,
+    seen=None,
 ):
-    """Judge at most *limit* different states of one model, spread over the whole run."""
-    rng, seen = random.Random(seed), set()
+    """Judge at most *limit* states of one model that are not *seen*, over the whole run."""
+    rng, seen = random.Random(seed), set() if seen is None else seen
     disks, ops, before = record(gold, Path(folder) / "record", planted.BUGS.get(bug))
     disk = disks[model == "ordered"]
-    states = list(different(cuts(disk, ops, before, rng, cap), seen))
+    states = list(different(cuts(disk, ops, before, rng, cap, share=share), seen))
     count = len(states)
     states = states[-count // 4 :] if late else states
     states = rng.sample(states, min(limit, len(states)))

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import cuts
 import damage
+import diskfull
 import planted
 import powerloss
 import reals
@@ -41,13 +42,14 @@ class Proof:
         self.random = random.Random(seed)
         self.gold = stage.Gold(folder)
         self.calls = sweeps.calls_of(self.gold, Path(folder) / "calls")
+        self.seen = set()
         self.opens = sweeps.calls_of(self.gold, Path(folder) / "calls", opens=True)
 
     def until(self, seconds):
         return time.monotonic() + (self.seconds or (seconds if self.quick else NEVER))
 
     def some(self, cases, seconds, name, **options):
-        self.random.shuffle(cases)
+        cases = sweeps.spread(cases, self.random)
         until = self.until(seconds)
         processes = self.processes
         return sweeps.run(
@@ -55,37 +57,39 @@ class Proof:
         )
 
     def kills(self):
-        return self.some(sweeps.kills(self.calls), 8, "SIGKILL before each call")
+        return self.some(sweeps.kills(self.calls), 6, "SIGKILL before each call")
 
     def twice(self):
-        return self.some(self.pairs(20 if self.quick else 1500), 4, "SIGKILL twice")
+        return self.some(self.pairs(20 if self.quick else 1500), 3, "SIGKILL twice")
 
     def pairs(self, count):
         return sweeps.pairs(self.calls, lambda every: self.random.sample(every, count))
 
     def torn(self):
-        return self.some(sweeps.torn(self.calls, 3), 6, "each write torn")
+        return self.some(sweeps.torn(self.calls, 3), 4, "each write torn")
 
     def short(self):
-        return self.some(sweeps.short(self.calls, 7), 4, "each short write")
+        return self.some(sweeps.short(self.calls, 7), 3, "each short write")
 
     def errors(self):
-        return self.some(sweeps.errors(self.opens), 8, "each call, each error")
+        return self.some(sweeps.errors(self.opens), 7, "each call, each error")
 
     def strict(self):
-        return self.power("strict", 8)
+        return self.power("strict", 6)
 
     def ordered(self):
-        return self.power("ordered", 5)
+        return self.power("ordered", 4)
 
     def power(self, model, seconds, **options):
-        cap, limit = (10, 400) if self.quick else (150, 6000)
+        cap, limit = (10, 400) if self.quick else (400, 9000)
+        options["share"] = 0.2 if self.quick else 1.0
         return powerloss.run(
             self.gold,
             self.folder,
             model=model,
             cap=cap,
             limit=limit,
+            seen=self.seen,
             until=self.until(seconds),
             processes=self.processes,
             **options,
@@ -93,21 +97,27 @@ class Proof:
 
     def deep(self):
         return powerloss.run_deep(
-            self.gold, self.folder, first=40, second=100, processes=self.processes
+            self.gold, self.folder, first=160, second=60, seen=self.seen, processes=self.processes
         )
 
     def damage(self):
-        return damage.run(self.gold, self.folder, flips_step=11 if self.quick else 1)
+        return damage.run(self.gold, self.folder, flips_step=19 if self.quick else 1)
 
     def reals(self):
         if why := reals.available():
             return skipped("SIGKILL, real workers", why)
         limit = 6 if self.quick else None
-        until = self.until(10)
+        until = self.until(8)
         return reals.run(self.gold, self.folder, limit=limit, until=until, processes=self.processes)
 
     def workers(self):
         return workers.run(self.folder)
+
+    def full(self):
+        if why := diskfull.available():
+            return skipped("disk full, then space again", why)
+        until = self.until(NEVER)
+        return diskfull.run(self.gold, self.folder, until=until, processes=self.processes)
 
     def ext4(self):
         return self.cut("ext4")
@@ -118,7 +128,8 @@ class Proof:
     def cut(self, kind):
         if why := cuts.available(kind, self.folder):
             return skipped(f"power cut, {kind}", why)
-        return cuts.run(self.gold, self.folder, kind, until=self.until(NEVER))
+        until = self.until(NEVER)
+        return cuts.run(self.gold, self.folder, kind, until=until, processes=self.processes)
 
     def find(self, bug):
         """Name the sweeps that find a planted bug; the quick tier stops at the first."""
@@ -178,7 +189,7 @@ class Proof:
 
 
 QUICK = ("kills", "twice", "torn", "short", "errors", "strict", "ordered", "damage", "reals")
-FULL = (*QUICK, "workers", "deep", "ext4", "xfs")
+FULL = (*QUICK, "full", "workers", "deep", "ext4", "xfs")
 
 
 def skipped(name, why):

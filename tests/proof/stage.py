@@ -644,6 +644,7 @@ class Gold:
     """
 
     def __init__(self, folder):
+        self.folder = folder
         self.home = make(Path(folder) / "gold")
         self.effects = str(Path(folder) / "gold.effects")
         self.tokens = {drop(self.home, name) for name in ("done1", "bad1", "mend1", "wait1")}
