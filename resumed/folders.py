@@ -10,12 +10,12 @@ it did when it returns.
 
 import os
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from resumed import durable, shelf, stranger
+from resumed import durable, origin, shelf, stranger
 from resumed.arrival import identity_of
 from resumed.errors import ConfigError, LockedError, Mistake, StorageError
 from resumed.model import Identity
@@ -26,6 +26,7 @@ Shelf: TypeAlias = Literal["hold", "done", "failed"]
 
 SPARES_KEPT = 512
 WORK_SUFFIX = ".work"
+NO_ORIGINS: Mapping[int, str] = {}
 
 _ID = re.compile(r"[0-9a-f]{11}-[0-9a-f]{10}")
 
@@ -99,8 +100,9 @@ class Folders:
         return entries
 
     def sweep(self, live: Container[str]) -> None:
-        """Remove the scratch folders of items that are not *live*, and half-made sidecars."""
+        """Remove scratch folders and notes of items not *live*, and half-made sidecars."""
         shelf.sweep(self.fd("failed"))
+        origin.sweep(self._active, live)
         for folder in stranger.names_in(self._active):
             id_ = folder.removesuffix(WORK_SUFFIX)
             if id_ != folder and _ID.fullmatch(id_) and id_ not in live:
@@ -134,7 +136,18 @@ class Folders:
             self._active, new, id_, name, identity
         )
 
-    def adopt(self, folder: str, name: str, id_: str, marker: str | None = None) -> Claimed | None:
+    def origins(self) -> dict[int, str]:
+        """Return from which subfolders files were claimed, by their inodes."""
+        return origin.folders(self._active)
+
+    def adopt(
+        self,
+        folder: str,
+        name: str,
+        id_: str,
+        marker: str | None = None,
+        origins: Mapping[int, str] = NO_ORIGINS,
+    ) -> Claimed | None:
         """Move a file, and its marker, from one entry of ``active/`` to that of a new ID.
 
         Returns None for what is no regular file; it stays where it is.
@@ -150,7 +163,8 @@ class Folders:
         durable.sync_filesystem(self._active)
         with suppress(FileNotFoundError):
             self._empty(folder)
-        return Claimed(id_, name, identity_of(status), status.st_uid)
+        whole_name = origins.get(status.st_ino, "") + name
+        return Claimed(id_, whole_name, identity_of(status), status.st_uid)
 
     def unlink_kept(self, folder: Shelf, kept_as: str, identity: Identity) -> bool:
         """Unlink a file that was put away, if it is still that file."""

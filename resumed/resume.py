@@ -5,7 +5,7 @@ those that were recorded and not ended; files that no record knows are adopted; 
 item's file is brought to where its state says, and what is to run is queued.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,9 @@ class Resumption:
         """Bring ledger and folders into agreement; what was decided is durable on return."""
         self._charge_marks(marks)
         self.runner.record_crashes()
+        origins = self.spool.origins()
         for folder, names in self.spool.active_entries():
-            self._adopt(folder, names)
+            self._adopt(folder, names, origins)
         self.recorder.commit()
         for entry in list(self.recorder.ledger.items.values()):
             self._place(entry)
@@ -55,7 +56,7 @@ class Resumption:
             if isinstance(entry.state, Pending | Waiting):
                 self.recorder.record("started", id=entry.id, attempt=trace.attempt)
 
-    def _adopt(self, folder: str, names: list[str]) -> None:
+    def _adopt(self, folder: str, names: list[str], origins: Mapping[int, str]) -> None:
         entry = self.recorder.ledger.items.get(folder)
         if entry is not None and self._is_of(entry, folder, names):
             if isinstance(entry.state, Failed) and entry.state.kept_as is not None:
@@ -67,7 +68,7 @@ class Resumption:
                 continue
             marker = self.marker_of(name)
             claimed = self.spool.adopt(
-                folder, name, self.mint(), marker if marker in names else None
+                folder, name, self.mint(), marker if marker in names else None, origins
             )
             if claimed is not None:
                 self.recorder.record("claimed", **particulars(claimed))

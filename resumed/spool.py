@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from resumed import durable, stranger
+from resumed import durable, origin, stranger
 from resumed.arrival import Ready, identity_of
 from resumed.errors import StorageError
 from resumed.folders import Claimed, Folders, Shelf
@@ -108,10 +108,14 @@ class Spool(Folders):
             folder_fd, last = stranger.enter(self.inbox.fd, one.name)
         except OSError:
             return Refused(one.name, "vanished")
+        origin.note(self._active, id_, one.name, one.identity.inode)
         try:
-            return self._move_in(one, id_, folder_fd, last)
+            answer = self._move_in(one, id_, folder_fd, last)
         finally:
             stranger.leave(folder_fd, self.inbox.fd)
+        if isinstance(answer, Refused):
+            origin.forget(self._active, id_, one.name)
+        return answer
 
     def _move_in(self, one: Ready, id_: str, folder_fd: int, last: str) -> Claimed | Refused:
         self._make_entry(id_)
@@ -185,6 +189,7 @@ class Spool(Folders):
             work.close(folder.fd for folder in self._opened.values())
         for one in batch:
             self._remove_work(one.id)
+            origin.forget(self._active, one.id, one.name)
         return kept
 
     def call_back(self, id_: str, name: str, own: str) -> None:
@@ -227,8 +232,7 @@ class Spool(Folders):
         except FileNotFoundError:
             return None
         work.entries.append((one.id, entry_fd))
-        last = one.name[one.name.rfind("/") + 1 :]
-        kept = None
+        last, kept = one.name[one.name.rfind("/") + 1 :], None
         for name in stranger.names_in(entry_fd):
             if (
                 one.to is None

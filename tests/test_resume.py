@@ -8,11 +8,14 @@ import time
 import pytest
 
 from resumed import config, mark
+from resumed.arrival import Ready, identity_of
 from resumed.engine import Engine
+from resumed.folders import Claimed
 from resumed.model import Failed, Held, Pending, Waiting
 from resumed.parts import Clocks, make_folders
 from resumed.recorder import Recorder
 from resumed.settings import Paths
+from resumed.spool import Spool
 
 ID, OTHER = "019a3c5d7e2-0000000001", "019a3c5d7e2-0000000002"
 ERROR = {"kind": "builtins.ValueError", "text": "no"}
@@ -121,6 +124,40 @@ def test_a_claim_that_was_not_recorded_is_adopted_with_its_marker(wreck, restart
 
     [item_id] = states
     assert tree == {f"active/{item_id}/a.txt": "text", f"active/{item_id}/a.txt.ok": "ok"}
+
+
+def claim_without_a_record(wreck, name):
+    """Let the claim itself be made, and the daemon die before it is recorded."""
+    path = wreck.lay(f"inbox/{name}")
+    spool = Spool(wreck.paths)
+    fd = os.open(path, os.O_RDONLY)
+    [claimed] = spool.claim([Ready(name, identity_of(os.fstat(fd)), fd)], [ID])
+    spool.close()
+    assert isinstance(claimed, Claimed)
+
+
+def test_a_claim_from_a_subfolder_that_was_not_recorded_keeps_its_subfolder(wreck, restart):
+    claim_without_a_record(wreck, "holidays/2026/a.txt")
+
+    states, _, tree = restart()
+
+    [item_id] = states
+    assert wreck.home.records("claimed")[0]["name"] == "holidays/2026/a.txt"
+    assert tree == {f"active/{item_id}/a.txt": "text"}
+    assert sorted(os.listdir(wreck.home.active)) == [item_id]
+
+
+@pytest.mark.parametrize("note", ["1:holidays", "holidays", "no number:holidays"])
+def test_a_note_of_a_subfolder_is_believed_of_its_own_file_only(wreck, restart, note):
+    """No file has the inode 1, and nobody but us writes notes; still, nothing is lost."""
+    wreck.lay(f"active/{ID}/a.txt")
+    (wreck.home.active / f"{ID}.from").symlink_to(note)
+
+    states, _, tree = restart()
+
+    assert tree == {f"active/{item_id}/a.txt": "text" for item_id in states}
+    assert wreck.home.records("claimed")[0]["name"] == "a.txt"
+    assert sorted(os.listdir(wreck.home.active)) == list(states)
 
 
 def test_a_claim_that_a_power_cut_undid_is_the_same_item(wreck, restart):

@@ -673,6 +673,32 @@ def test_what_is_no_file_is_not_adopted(spool, root):
     assert spool.active_entries() == [(new_id(1), ["link"]), (new_id(2), ["a"])]
 
 
+def test_the_note_of_a_subfolder_goes_with_its_item(spool, root):
+    claim(spool, root, "x/a.txt")
+    assert spool.origins() == {(root / "active" / new_id(1) / "a.txt").stat().st_ino: "x/"}
+
+    spool.put_away([PutAway(new_id(1), "x/a.txt", "done")])
+
+    assert spool.origins() == {}
+    assert os.listdir(root / "active") == [new_id(1)]
+
+
+def test_a_file_that_was_not_claimed_leaves_no_note_of_its_subfolder(spool, root):
+    one = ready(root, "x/a.txt")
+    (root / "inbox" / "x" / "a.txt").write_text("changed in between")
+
+    assert spool.claim([one], [new_id(1)]) == [Refused("x/a.txt", "changed")]
+    assert spool.origins() == {}
+
+
+def test_a_note_that_an_earlier_claim_left_is_replaced(spool, root):
+    (root / "active" / f"{new_id(1)}.from").symlink_to("1:old")
+
+    claim(spool, root, "x/a.txt")
+
+    assert list(spool.origins().values()) == ["x/"]
+
+
 def test_a_put_away_that_was_not_recorded_is_found(spool, root):
     (root / "done" / "x").mkdir()
     (root / "done" / "x" / "a.txt").write_text("theirs")
