@@ -30,6 +30,7 @@ class Intermission:
         self._tell = tell
         self._look_at = 0.0
         self._told: str | None = None
+        self._found_by_attempt = False
 
     @property
     def on(self) -> bool:
@@ -51,22 +52,29 @@ class Intermission:
         if now >= self._look_at:
             self.probe.turn(now)
             why = self._fault()
-            if why is None:
-                self.why = None
-            else:
+            if why is not None:
+                self._found_by_attempt = False
                 self._pause(why)
+            else:
+                self.why = None
+                if not self._found_by_attempt:
+                    self.sound()
             # A disk fills between two files; nobody is woken to see whether it is full.
             rest = LOOK_SECONDS if why else BRIEF_SECONDS
             self._look_at = now + (ASK_SECONDS if self.probe.pids() else rest)
         return self.on
 
     def broken(self, why: str, now: float) -> None:
-        """Pause because an attempt found the surroundings broken; try again after a while."""
+        """Pause because an attempt found the surroundings broken; try again after a while.
+
+        Only another attempt can tell that this is over.
+        """
         self._look_at = now + TRUST_SECONDS
+        self._found_by_attempt = True
         self._pause(why)
 
     def sound(self) -> None:
-        """Note that an attempt went through: what was told is over."""
+        """Note that the surroundings are fine: what was told is over."""
         if self._told is not None and not self.on:
             self._told = None
             self._tell("intake_resumed")

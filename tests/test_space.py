@@ -41,18 +41,32 @@ def test_a_disk_below_the_reserve_pauses_and_is_told_once(made, told):
     assert space.due() == 2 * LOOK_SECONDS
 
 
-def test_it_is_told_that_the_pause_is_over_when_an_attempt_went_through(made, told):
+def test_it_is_told_that_the_pause_is_over_as_soon_as_that_is_seen(made, told):
     config, space = made(reserve_bytes=1 << 60)
     space.look(0.0)
 
     space.use(type(config)(**{**vars_of(config), "reserve_bytes": 0}))
     assert not space.look(1.0)
-    assert len(told) == 1
-    space.sound()
+    assert not space.look(2.0)
     space.sound()
 
     assert [event for event, _ in told] == ["intake_paused", "intake_resumed"]
     assert space.due() is None
+
+
+def test_what_an_attempt_found_broken_is_over_when_another_went_through(made, told):
+    _, space = made()
+    space.broken("no such program", 0.0)
+    for turn in range(3):
+        space.look(TRUST_SECONDS + turn)
+        space.broken("no such program", TRUST_SECONDS + turn)
+    assert not space.look(4 * TRUST_SECONDS)
+    assert [event for event, _ in told] == ["intake_paused"]
+
+    space.sound()
+    space.sound()
+
+    assert [event for event, _ in told] == ["intake_paused", "intake_resumed"]
 
 
 def vars_of(config):
