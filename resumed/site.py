@@ -1,7 +1,6 @@
 """Carry from command to command where the instance is, and print for all of them."""
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +79,11 @@ def show(rows: Sequence[tuple[str, ...]]) -> None:
 
 def show_line(line: str, colour: str | None = None) -> None:
     """Print a line: on a terminal folded where it ends, elsewhere as long as it is."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = None
+    if sys.stdout.isatty():
+        from shutil import get_terminal_size  # noqa: PLC0415 - only for who sits at one
+
+        width = get_terminal_size().columns
     for piece in listing.fold(line, width) if width else (line,):
         click.echo(styled(piece, colour) if colour else piece)
 
