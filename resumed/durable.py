@@ -20,6 +20,7 @@ import ctypes
 import errno
 import fcntl
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -154,7 +155,7 @@ def place(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
         StorageError: The disk refused; a crash leaves at most a file with `TEMPORARY_PREFIX`.
     """
     try:
-        drop(folder_fd, name, content, mode)
+        drop(folder_fd, name, (content,), mode)
     except FileExistsError:
         raise
     except OSError as error:
@@ -173,10 +174,11 @@ def replace(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> Non
     sync_folder(folder_fd)
 
 
-def drop(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
+def drop(folder_fd: int, name: str, content: Iterable[bytes], mode: int = 0o640) -> None:
     """Let a whole file appear in somebody else's folder, which we may not be allowed to read.
 
-    The bytes are synced, the name is as durable as the folder's owner makes it.
+    It is written piece by piece. The bytes are synced, the name is as durable as the folder's
+    owner makes it.
 
     Raises:
         OSError: The folder is closed to us, or the disk is full.
@@ -184,10 +186,11 @@ def drop(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
     temporary = TEMPORARY_PREFIX + os.urandom(8).hex()
     fd = os.open(temporary, _NEW | os.O_EXCL, mode, dir_fd=folder_fd)
     try:
-        write_all(fd, content)
+        for piece in content:
+            write_all(fd, piece)
         sync(fd)
         move(folder_fd, temporary, folder_fd, name)
-    except (OSError, StorageError):
+    except BaseException:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=folder_fd)
         raise

@@ -194,7 +194,7 @@ def submit_command(
     content = "".join(json.dumps(line) + "\n" for line in lines).encode()
     folder = durable.open_folder(site.paths.inbox)
     try:
-        durable.drop(folder, name, content)
+        durable.drop(folder, name, (content,))
     finally:
         os.close(folder)
     click.echo(name)

@@ -17,7 +17,6 @@ import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
@@ -98,16 +97,23 @@ def create_job(  # noqa: PLR0913 - the arguments of watchbot_progress, and ours 
     Each message is the part with ``partid``, ``jobid`` and ``metadata`` put in. Parts are
     numbered, or named by their *id_field*; any iterable will do. A job without parts is
     reduced at once. *workers* threads send at a time. Without *send*, messages are published
-    to the topic of *progress*.
+    to the topic of *progress*. A `Folder`, without *progress*, gets the whole job as one file
+    for the daemon, which keeps its progress, reduces, and knows what is tolerated.
 
     Raises:
         ProgressTypeError: A part is no JSON object, or an argument is wrong; nothing is stored.
         JobExists: The id is in use; nothing is changed.
         Exception: Whatever *send* raises. The job is there then: `resend` goes on with it.
     """
+    job_id = check_id(uuid4().hex if jobid is None else jobid, "job")
+    if progress is None and isinstance(send, Folder):
+        if on_reduce is not None or tolerate:
+            raise ProgressTypeError("on_reduce, tolerate: here the daemon's [job] says both")
+        with Parts(parts, id_field=id_field) as encoded:
+            send.submit(job_id, encoded, metadata)
+        return job_id
     progress = _checked(progress)
     send = Sns(progress.topic) if send is None else send
-    job_id = check_id(uuid4().hex if jobid is None else jobid, "job")
     with Parts(parts, id_field=id_field) as encoded:
         job = progress.create(job_id, encoded, metadata=metadata, tolerate=tolerate)
         try:
@@ -223,12 +229,7 @@ class Part:
             self._heart.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._ending.set()
         if self._heart:
             self._heart.join()
@@ -258,7 +259,8 @@ class Part:
                 continue
 
     def _fail(self, lease: Lease, error: BaseException) -> None:
-        fault = Fault(_qualified(error), str(error)[:_REASON])
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        fault = Fault(kind, str(error)[:_REASON])
         with suppress(LeaseLost):
             if isinstance(error, self._fail_job_on):
                 self._fail_job(lease, fault)
@@ -276,10 +278,6 @@ class Part:
     def _answer(self, answer: Answer) -> None:
         if isinstance(answer, LastPart):
             deliver(self.progress, answer.reduce, self._send, self._on_reduce)
-
-
-def _qualified(error: BaseException) -> str:
-    return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _checked(progress: object) -> base.Progress:

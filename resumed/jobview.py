@@ -15,6 +15,7 @@ a second, lately.
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,13 +132,19 @@ def read(paths: Paths, job_id: str) -> JobView:
         RefusedError: There is no such job, or it is closed to this user.
         JournalError: A person must look.
     """
-    path = jobbook.find(paths.jobs, job_id)
-    if path is None:
-        raise RefusedError(f"{job_id}: no job has this id; 'resumed-ctl jobs ls' lists them")
+    # Found in one place, it may be archived before it is opened; it is never moved back.
+    for _ in (paths.jobs, paths.jobs / jobbook.ARCHIVE):
+        if path := jobbook.find(paths.jobs, job_id):
+            with suppress(FileNotFoundError):
+                return _read(path, job_id)
+    raise RefusedError(f"{job_id}: no job has this id; 'resumed-ctl jobs ls' lists them")
+
+
+def _read(path: Path, job_id: str) -> JobView:
     view = JobView(job_id, path)
     try:
-        jobbook.read(path, view.apply)
         with path.open("rb") as file:
+            jobbook.read(path, view.apply)
             durable.sync(file.fileno())  # what is told survives a power cut
     except PermissionError as error:
         raise closed(path) from error

@@ -79,7 +79,7 @@ def submit(folder: Path, verb: str, *, ids: tuple[str, ...] = (), **options: boo
     # The folder may be writable without being readable to us.
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        durable.drop(descriptor, name, content)
+        durable.drop(descriptor, name, (content,))
     finally:
         os.close(descriptor)
     return name

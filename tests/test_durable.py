@@ -337,10 +337,10 @@ def test_placing_into_a_folder_that_is_gone_is_a_storage_error(tmp_path):
 
 
 def test_a_dropped_file_is_whole_and_takes_no_name(folder, tmp_path):
-    durable.drop(folder, "a.txt", b"content")
+    durable.drop(folder, "a.txt", [b"con", b"tent"])
 
     with pytest.raises(FileExistsError):
-        durable.drop(folder, "a.txt", b"other")
+        durable.drop(folder, "a.txt", [b"other"])
     assert (tmp_path / "a.txt").read_bytes() == b"content"
     assert os.listdir(folder) == ["a.txt"]
 

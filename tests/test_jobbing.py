@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from resumed import ctl, jobbook, place
+from resumed import ctl, jobbook, jobview, place
 from resumed.jobbook import JobBook
 from resumed.records import key, mark_of
 
@@ -116,6 +116,21 @@ def test_jobs_that_are_over_are_listed_only_when_asked_for(book, say, paths):
     [told] = say("jobs", "info", "a.jsonl", "--json").documents
     assert (told["state"], told["reduce"]["result"]) == ("done", {"sum": 3})
     assert "seconds left" not in say("jobs", "info", A).out
+
+
+def test_a_job_that_is_archived_meanwhile_is_still_found(book, paths, monkeypatch):
+    made = book(A, "a.jsonl")
+    end(made)
+    find = jobbook.find
+
+    def archived_then(folder, job_id):
+        found = find(folder, job_id)
+        jobbook.archive(paths.jobs, A)
+        return found
+
+    monkeypatch.setattr(jobbook, "find", archived_then)
+
+    assert jobview.read(paths, A).state == "done"
 
 
 def test_a_name_means_the_latest_job_that_had_it(book, say):

@@ -9,20 +9,21 @@ for every delivery.
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from resumed import durable
 from resumed.model import JSON, Record
 from resumed.progress import base
-from resumed.progress.errors import ProgressError, ProgressTypeError
-from resumed.progress.parts import file_name
+from resumed.progress.errors import JobExists, ProgressError, ProgressTypeError
+from resumed.progress.parts import Parts, decode, encode, file_name
 from resumed.progress.states import Job, Reduce
+from resumed.records import about
 
 HandOff: TypeAlias = Callable[[str, Iterable[Record]], None]
 OnReduce: TypeAlias = Callable[..., object]
@@ -37,14 +38,39 @@ class HandOffError(ProgressError):
 
 
 class Folder:
-    """Place each message as a file of its own into an inbox; it appears whole, or not at all.
+    """Place files into an inbox of the daemon; each appears whole, or not at all.
 
-    A file is named after job, part and subject. One that lies there already is the same
-    message, still waiting, and is left.
+    `submit` places a whole job as one file, of which the daemon keeps the progress. Called as
+    a hand-off, it places each message as a file of its own, named after job, part and
+    subject. One that lies there already is the same message, still waiting, and is left.
     """
 
     def __init__(self, inbox: str | os.PathLike[str]) -> None:
         self._inbox = Path(inbox)
+
+    def submit(self, job_id: str, parts: Parts, metadata: Mapping[str, JSON] | None) -> None:
+        """Place the file ``JOB.jsonl``; it is on the disk on return.
+
+        Its records are the parts, with their ``partid`` put in: where the configuration says
+        ``[job] id = "partid"``, two that say the same are two.
+
+        Raises:
+            JobExists: A file of that name lies there still.
+            ProgressTypeError: The metadata is not JSON.
+        """
+        head = encode(about(dict(metadata or {})), "metadata")
+        lines = (
+            json.dumps({**decode(each.text), "partid": _part_id(each.number, each.id)})
+            for each in parts
+        )
+        folder = durable.open_folder(self._inbox)
+        try:
+            name = f"{file_name(job_id)}.jsonl"
+            durable.drop(folder, name, (f"{line}\n".encode() for line in chain([head], lines)))
+        except FileExistsError:
+            raise JobExists(job_id) from None
+        finally:
+            os.close(folder)
 
     def __call__(self, subject: str, messages: Iterable[Record]) -> None:
         """Place the files; all are on the disk on return."""
@@ -126,9 +152,13 @@ def send_all(send: HandOff, messages: Iterable[Record], workers: int) -> None:
 
 def message(job: Job, number: int, part_id: str, payload: JSON) -> Record:
     """Write what a worker is told of a part: the part itself, and where it belongs."""
-    partid = number if part_id == str(number) else part_id
+    partid = _part_id(number, part_id)
     own = payload if isinstance(payload, dict) else {}
     return {**own, "partid": partid, "jobid": job.id, "metadata": dict(job.metadata) or None}
+
+
+def _part_id(number: int, part_id: str) -> int | str:
+    return number if part_id == str(number) else part_id
 
 
 def _groups(messages: Iterable[Record]) -> Iterator[list[str]]:

@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from resumed.jobs import Folder, create_job
+
 CONFIG = """
 handler = "handler:process"
 workers = 2
@@ -425,3 +427,20 @@ def test_a_hundred_thousand_parts_run_in_little_memory(home, daemon, wait_until)
     with open(f"/proc/{process.process.pid}/status") as status:
         (peak,) = [int(line.split()[1]) for line in status if line.startswith("VmHWM")]
     assert peak < 150 * 1024
+
+
+def test_a_program_creates_a_job_and_the_daemon_runs_it(home, daemon, ctl, oracle, wait_until):
+    home.configure(CONFIG.replace('id = "id"', 'id = "partid"'), handler=HANDLER)
+    process = daemon()
+    parts = ({"n": n % 2} for n in range(300))
+
+    jobid = create_job(parts, metadata={"batch": 17}, send=Folder(home.inbox))
+
+    ctl("jobs", "wait", f"{jobid}.jsonl", "--seconds", "30")
+    wait_until((home.done / f"{jobid}.jsonl").exists, what=process.tail)
+    assert len(told(oracle, "end")) == 300
+    (reduced,) = job_records(home, "reduced")
+    assert reduced["result"] == {"sum": 150, "order": [str(n) for n in range(300)]}
+    (opened,) = job_records(home, "job_opened")
+    assert (opened["metadata"], opened["name"]) == ({"batch": 17}, f"{jobid}.jsonl")
+    assert not list(home.inbox.iterdir())

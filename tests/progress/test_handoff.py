@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from resumed.progress.errors import ProgressTypeError
+from resumed.jobs import create_job
+from resumed.progress.errors import JobExists, ProgressTypeError
 from resumed.progress.handoff import Folder, HandOffError, Sns, send_all
 
 MESSAGES = [{"partid": n, "jobid": "job", "metadata": None, "src": f"{n}.tif"} for n in range(3)]
@@ -65,6 +66,60 @@ def test_a_message_that_still_lies_there_is_not_placed_twice(inbox):
         Folder(inbox)("map", MESSAGES)
 
     assert len(list(inbox.iterdir())) == 3
+
+
+def test_a_whole_job_is_one_file_that_appears_at_once(inbox):
+    seen = []
+
+    def parts():
+        for number in range(3):
+            seen.append(os.listdir(inbox))
+            yield {"src": f"{number}.tif"}
+
+    jobid = create_job(parts(), "tiles/7", metadata={"n": 1}, send=Folder(inbox))
+
+    assert jobid == "tiles/7"
+    assert seen == [[]] * 3
+    (path,) = inbox.iterdir()
+    assert path.name == "tiles%2F7.jsonl"
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"resumed-job": {"metadata": {"n": 1}}},
+        *({"src": f"{number}.tif", "partid": number} for number in range(3)),
+    ]
+
+
+def test_parts_that_are_named_keep_their_names_in_the_file(inbox):
+    create_job([{"order": "a"}, {"order": 7}], "j", id_field="order", send=Folder(inbox))
+
+    lines = (inbox / "j.jsonl").read_text().splitlines()[1:]
+    assert [json.loads(line)["partid"] for line in lines] == ["a", "7"]
+
+
+def test_a_job_that_still_lies_there_is_not_placed_again(inbox):
+    create_job([{"n": 1}], "j", send=Folder(inbox))
+
+    with pytest.raises(JobExists):
+        create_job([{"n": 2}], "j", send=Folder(inbox))
+
+    assert os.listdir(inbox) == ["j.jsonl"]
+    assert '"n": 1' in (inbox / "j.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("parts", "more"),
+    [
+        ([{"n": 1}, {"n": float("nan")}], {}),
+        ([{"n": 1}, "text"], {}),
+        ([{"n": 1}], {"metadata": {"n": object()}}),
+        ([{"n": 1}], {"tolerate": 1}),
+        ([{"n": 1}], {"on_reduce": print}),
+    ],
+)
+def test_a_job_for_the_daemon_that_cannot_be_is_refused_before_a_file_appears(inbox, parts, more):
+    with pytest.raises(ProgressTypeError):
+        create_job(parts, send=Folder(inbox), **more)
+
+    assert os.listdir(inbox) == []
 
 
 def test_no_name_of_a_job_or_part_leaves_the_folder(inbox):
