@@ -31,7 +31,7 @@ COMMANDS = {
     "release": "resumed.wishing",
     "remove": "resumed.wishing",
     "cancel": "resumed.jobbing",
-    "submit": "resumed.jobbing",
+    "submit": "resumed.submitting",
     "jobs": "resumed.jobbing",
     "pause": "resumed.wishing",
     "unpause": "resumed.wishing",

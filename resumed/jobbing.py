@@ -1,29 +1,38 @@
-"""Look at jobs and submit them: `jobs ls|info|pending|failures|wait`, `submit`, `cancel`.
+"""Look at jobs: `jobs ls|info|pending|failures|wait`; and give one up: `cancel`.
 
-Everything but `cancel` and `submit` only reads. With ``--json`` each job is one object a
-line, as `resumed.jobview` describes it, and each failure is one as well.
+Everything but `cancel` only reads. With ``--json`` each job is one object a
+line, as `resumed.jobview` describes it, and each failure is one as well. With ``--backend``
+the jobs are those of `resumed.jobs` in Redis or DynamoDB (`resumed.progress.places` has the
+form of the URL), and no instance is needed.
 """
 
 import json
-import os
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
 
-from resumed import completing, durable, jobview, listing, records, roll, tables, view
+from resumed import completing, elsewhere, jobview, listing, records, roll, tables, view
 from resumed.asking import Answer, ask
-from resumed.errors import UsageError
+from resumed.elsewhere import Elsewhere, ElsewhereJob
+from resumed.errors import EXIT_LEFT_OVER
 from resumed.jobview import JobView
-from resumed.model import JSON, Record
-from resumed.rules import Rules
+from resumed.model import Record
+from resumed.paths import Paths
 from resumed.site import Site, json_option, pass_site, show, show_json
 from resumed.text import escape
 from resumed.view import RefusedError
 
 _PAUSE_SECONDS = 0.2
+_backend = click.option(
+    "--backend",
+    metavar="URL",
+    envvar="RESUMED_BACKEND",
+    help="Jobs kept elsewhere: redis://HOST[:PORT][/DATABASE] or dynamodb://REGION/TABLE.",
+)
 _job = click.argument("job", metavar="JOB", shell_complete=completing.names())
 
 
@@ -35,32 +44,38 @@ def jobs_command() -> None:
 @jobs_command.command("ls")
 @click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
 @click.option("--ids", is_flag=True, help="Print ids only.")
+@_backend
 @json_option
 @pass_site
-def ls_command(site: Site, *, everything: bool, ids: bool, as_json: bool) -> None:
+def ls_command(
+    site: Site, backend: str | None, *, everything: bool, ids: bool, as_json: bool
+) -> None:
     """List the jobs that are open or failed."""
     now = time.time()
     rows: list[tuple[str, ...]] = [
         ("JOB", "NAME", "STATE", "PARTS", "DONE", "FAILED", "RUNNING", "RATE", "LEFT")
     ]
-    for each in jobview.jobs(site.paths, over=everything):
-        if ids:
-            click.echo(each.id)
-        elif as_json:
-            show_json(each.document(now))
-        else:
-            rows.append(_row(each, now))
+    with _source(site, backend) as source:
+        for each in source.jobs(over=everything):
+            if ids:
+                click.echo(escape(each.id))
+            elif as_json:
+                show_json(each.document(now))
+            else:
+                rows.append(_row(each, now))
     if len(rows) > 1:
         show(rows)
 
 
 @jobs_command.command("info")
 @_job
+@_backend
 @json_option
 @pass_site
-def info_command(site: Site, job: str, *, as_json: bool) -> None:
+def info_command(site: Site, job: str, backend: str | None, *, as_json: bool) -> None:
     """Tell all about a job but its parts."""
-    told = jobview.find(site.paths, job).document(time.time())
+    with _source(site, backend) as source:
+        told = source.find(job).document(time.time())
     if as_json:
         show_json(told)
         return
@@ -70,30 +85,43 @@ def info_command(site: Site, job: str, *, as_json: bool) -> None:
 
 @jobs_command.command("failures")
 @_job
+@_backend
 @json_option
 @pass_site
-def failures_command(site: Site, job: str, *, as_json: bool) -> int:
+def failures_command(site: Site, job: str, backend: str | None, *, as_json: bool) -> int:
     """List the parts that failed, or wait for another attempt, and why."""
-    found = jobview.find(site.paths, job)
-    failures = list(found.failures())
+    with _source(site, backend) as source:
+        found = source.find(job)
+        failures = list(found.failures())
     for each in failures:
         if as_json:
             show_json(each)
             continue
         error = each["error"]
         click.echo(f"{escape(each['part'])}  {each['state']}  {_words(error)}")
-    if not as_json and failures:
+    if not as_json and failures and backend is None:
         click.echo(f"again: '{site.command} retry {found.id}', or with another file '--with FILE'")
     return 0 if failures else 1
 
 
 @jobs_command.command("pending")
 @_job
+@_backend
 @json_option
 @pass_site
-def pending_command(site: Site, job: str, *, as_json: bool) -> None:
-    """List the ids of the parts that are not done and did not fail; reads the job's file."""
-    found = jobview.find(site.paths, job)
+def pending_command(site: Site, job: str, backend: str | None, *, as_json: bool) -> None:
+    """List the ids of the parts that are not done and did not fail.
+
+    Without --backend this reads the job's file.
+    """
+    with _source(site, backend) as source:
+        found = source.find(job)
+        ids = _pending(site, found) if isinstance(found, JobView) else found.pending()
+        for each in ids:
+            show_json(each) if as_json else click.echo(escape(each))
+
+
+def _pending(site: Site, found: JobView) -> Iterator[str]:
     settings = site.config().job
     path = _file_of(site, found)
     try:
@@ -110,7 +138,7 @@ def pending_command(site: Site, job: str, *, as_json: bool) -> None:
             if isinstance(each, records.Part):
                 number = known.find(each.mark)
                 if number is None or known.states[number] in (roll.PENDING, roll.WAITING):
-                    show_json(each.id) if as_json else click.echo(escape(each.id))
+                    yield each.id
 
 
 def _file_of(site: Site, found: JobView) -> Path:
@@ -125,30 +153,73 @@ def _file_of(site: Site, found: JobView) -> Path:
 @jobs_command.command("wait")
 @_job
 @click.option("--seconds", type=float, default=None, help="Give up after so long, with 4.")
+@_backend
 @pass_site
-def wait_command(site: Site, job: str, *, seconds: float | None) -> int:
-    """Wait until a job is over: 0 when it is done, 1 when it failed."""
+def wait_command(site: Site, job: str, seconds: float | None, backend: str | None) -> int:
+    """Wait until a job is over: 0 when it is done, 1 when it failed.
+
+    On a terminal a bar shows how far it is.
+    """
     until = None if seconds is None else time.monotonic() + seconds
+    found = None
+    with _source(site, backend) as source, _bar() as show_bar:
+        while found is None or found.state not in ("done", "failed"):
+            if found is not None:
+                if until is not None and time.monotonic() >= until:
+                    return EXIT_LEFT_OVER
+                time.sleep(_PAUSE_SECONDS)
+            found = _await(source, job, until)
+            told = found.document(time.time())
+            ended = told["done"] + told["failed"]
+            show_bar(told["done"], told["failed"], max(0, (told["parts"] or 0) - ended))
+    click.echo(f"{escape(found.name)}: {found.state}")
+    return 0 if found.state == "done" else 1
+
+
+def _await(source: "_Here | Elsewhere", job: str, until: float | None) -> JobView | ElsewhereJob:
+    """Look a job up, which may not be there before *until*."""
     while True:
         try:
-            found = jobview.find(site.paths, job)
+            return source.find(job)
         except RefusedError:
             if until is None or time.monotonic() >= until:
                 raise
-            time.sleep(_PAUSE_SECONDS)
-            continue
-        if sys.stderr.isatty():
-            counts = found.counts()
-            told = f"{counts['done']} of {counts['parts'] or '?'} done, {counts['failed']} failed"
-            click.echo(f"\r{escape(found.name)}: {told}   ", nl=False, err=True)
-        if found.state in ("done", "failed"):
-            if sys.stderr.isatty():
-                click.echo(err=True)
-            click.echo(f"{escape(found.name)}: {found.state}")
-            return 0 if found.state == "done" else 1
-        if until is not None and time.monotonic() >= until:
-            return 4
         time.sleep(_PAUSE_SECONDS)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int, int], None]]:
+    """Draw on a terminal only, so that nobody else loads what draws."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from resumed import terminal  # noqa: PLC0415 - for people only
+
+    with terminal.progress_bar(terminal.standard_error()) as show_bar:
+        yield show_bar
+
+
+class _Here:
+    """The jobs of the instance."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def jobs(self, *, over: bool) -> Iterator[JobView]:
+        return jobview.jobs(self._paths, over=over)
+
+    def find(self, name: str) -> JobView:
+        return jobview.find(self._paths, name)
+
+
+@contextmanager
+def _source(site: Site, backend: str | None) -> Iterator[_Here | Elsewhere]:
+    """Say where jobs are looked for."""
+    if backend is None:
+        yield _Here(site.paths)
+    else:
+        with elsewhere.opened(backend) as source:
+            yield source
 
 
 @click.command("cancel")
@@ -159,45 +230,6 @@ def cancel_command(site: Site, job: str, *, as_json: bool) -> int:
     """Give an open job up: what runs ends, the rest is skipped, its file goes to failed/."""
     found = jobview.find(site.paths, job)
     return told(ask(site.paths, "cancel", [found.id]), as_json=as_json)
-
-
-@click.command("submit")
-@click.option("--each", "paths", multiple=True, metavar="PATH", help="A file for a part; repeat.")
-@click.argument("more", nargs=-1, metavar="[PATH...]", type=click.Path())
-@click.option("--meta", "metadata", multiple=True, metavar="KEY=VALUE", help="Told to the reduce.")
-@click.option("--name", default=None, help="The job's name; must match [job] match.")
-@pass_site
-def submit_command(
-    site: Site,
-    paths: tuple[str, ...],
-    more: tuple[str, ...],
-    metadata: tuple[str, ...],
-    name: str | None,
-) -> None:
-    """Make a job of files that stay where they are: a part for each, with its "path".
-
-    Prints the name of the job. A VALUE that is JSON is taken as such.
-    """
-    config = site.config()
-    if config.job is None:
-        raise UsageError(f"{config.file}: has no [job], so nothing can be submitted")
-    name = name or f"submitted-{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(3).hex()}.jsonl"
-    if Rules(config.job.match).ignored_by(name) or name.lower().endswith(".csv") or "/" in name:
-        raise UsageError(f"{name}: must match [job] match, be no .csv, and no path")
-    chosen = [os.path.abspath(path) for path in (*paths, *more)]  # noqa: PTH100 - resolves no link
-    missing = [path for path in chosen if not Path(path).is_file()]
-    if missing or not chosen:
-        raise UsageError(f"{missing[0]}: is no file" if missing else "name at least one file")
-    told = dict(map(_pair, metadata))
-    lines: list[Record] = [records.about(told)]
-    lines += [{"path": path} | ({config.job.id: path} if config.job.id else {}) for path in chosen]
-    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    folder = durable.open_folder(site.paths.inbox)
-    try:
-        durable.drop(folder, name, (content,))
-    finally:
-        os.close(folder)
-    click.echo(name)
 
 
 def told(answers: list[Answer], *, as_json: bool) -> int:
@@ -211,22 +243,12 @@ def told(answers: list[Answer], *, as_json: bool) -> int:
     return 0 if all(answer.ok for answer in answers) else 1
 
 
-def _pair(text: str) -> tuple[str, JSON]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise UsageError(f"{text}: --meta wants KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
-
-
-def _row(job: JobView, now: float) -> tuple[str, ...]:
+def _row(job: JobView | ElsewhereJob, now: float) -> tuple[str, ...]:
     doc = job.document(now)
     left = listing.span(doc["seconds_left"]) if doc["seconds_left"] is not None else ""
     rate = f"{doc['rate']:.0f}/s" if doc["rate"] else ""
     counts = ("?" if doc[each] is None else str(doc[each]) for each in ("parts", "done", "failed"))
-    return (job.id, escape(job.name), job.state, *counts, str(doc["running"]), rate, left)
+    return (escape(job.id), escape(job.name), job.state, *counts, str(doc["running"]), rate, left)
 
 
 def _plain(value: object) -> str:

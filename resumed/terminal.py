@@ -10,6 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from resumed import text
 
 
+def standard_error() -> Console:
+    """Draw beside what a program prints."""
+    return Console(stderr=True)
+
+
 @contextmanager
 def progress_bar(
     console: Console | None = None, clock: Callable[[], float] = time.monotonic

@@ -142,22 +142,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture
+def backend_of(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[[str], Backend]]:
+    """Make an empty backend of a kind."""
+    made: list[Backend] = []
+
+    def make(kind: str) -> Backend:
+        match kind:
+            case "redis":
+                port = request.getfixturevalue("redis_port")
+                opened = Backend("redis", {"port": port})
+                opened.open().redis.flushall()
+            case "dynamodb":
+                url = request.getfixturevalue("aws_url")
+                name = f"progress-{uuid4().hex}"
+                opened = Backend("dynamodb", {"table_arn": name, "endpoint_url": url, **AWS})
+                opened.open().create_table()
+            case _:
+                opened = Backend("embedded", {"folder": str(tmp_path / "jobs")})
+        made.append(opened)
+        return opened
+
+    yield make
+    for each in made:
+        each.close()
+
+
 @pytest.fixture(params=["embedded", "redis", "dynamodb"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    match request.param:
-        case "redis":
-            port = request.getfixturevalue("redis_port")
-            opened = Backend("redis", {"port": port})
-            opened.open().redis.flushall()
-        case "dynamodb":
-            url = request.getfixturevalue("aws_url")
-            name = f"progress-{uuid4().hex}"
-            opened = Backend("dynamodb", {"table_arn": name, "endpoint_url": url, **AWS})
-            opened.open().create_table()
-        case _:
-            opened = Backend("embedded", {"folder": str(tmp_path / "jobs")})
-    yield opened
-    opened.close()
+def backend(request: pytest.FixtureRequest, backend_of: Callable[[str], Backend]) -> Backend:
+    made: Backend = backend_of(request.param)
+    return made
 
 
 @pytest.fixture(params=["same", "reopened"])
