@@ -25,6 +25,7 @@ import diskfull
 import planted
 import powerloss
 import reals
+import soak
 import stage
 import sweeps
 import workers
@@ -119,6 +120,11 @@ class Proof:
         until = self.until(NEVER)
         return diskfull.run(self.gold, self.folder, until=until, processes=self.processes)
 
+    def soak(self):
+        return soak.run(
+            tempfile.mkdtemp(dir=self.folder), self.seconds or 120, self.random.random()
+        )
+
     def ext4(self):
         return self.cut("ext4")
 
@@ -189,7 +195,7 @@ class Proof:
 
 
 QUICK = ("kills", "twice", "torn", "short", "errors", "strict", "ordered", "damage", "reals")
-FULL = (*QUICK, "full", "workers", "deep", "ext4", "xfs")
+FULL = (*QUICK, "full", "workers", "deep", "ext4", "xfs", "soak")
 
 
 def skipped(name, why):
