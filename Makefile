@@ -73,6 +73,7 @@ fix: $(VENV)/test-ready
 	$(VENV)/bin/python tests/test_readme.py
 
 proof: $(VENV)/test-ready
+	-$(VENV)/bin/python -m pip install --quiet 'atheris>=2.3'
 	$(VENV)/bin/python tests/proof/run.py
 	$(VENV)/bin/python -m pytest -n 2 -m slow
 

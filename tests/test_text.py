@@ -154,3 +154,21 @@ def test_what_is_no_size_is_refused_with_an_example(written):
 )
 def test_sizes_are_written_in_the_largest_unit_that_fits(n_bytes, written):
     assert text.size(n_bytes) == written
+
+
+# The planes in which characters have a meaning; the others take seconds, and have none.
+PLANES = [
+    plane if plane in (0, 1, 14) else pytest.param(plane, marks=pytest.mark.slow)
+    for plane in range(17)
+]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_no_character_of_all_unicode_gets_through_that_acts_or_hides(plane):
+    harmful = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    characters = list(map(chr, range(plane << 16, (plane + 1) << 16)))
+
+    passed = set(text.escape("".join(characters)))
+
+    assert not {each for each in passed if unicodedata.category(each) in harmful}
+    assert passed >= {each for each in characters if each.isalpha()}

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import cuts
 import damage
 import diskfull
+import fuzz
 import planted
 import powerloss
 import reals
@@ -120,6 +121,9 @@ class Proof:
         until = self.until(NEVER)
         return diskfull.run(self.gold, self.folder, until=until, processes=self.processes)
 
+    def fuzz(self):
+        return fuzz.run(self.folder, self.seconds or 10)
+
     def soak(self):
         return soak.run(
             tempfile.mkdtemp(dir=self.folder), self.seconds or 120, self.random.random()
@@ -195,7 +199,7 @@ class Proof:
 
 
 QUICK = ("kills", "twice", "torn", "short", "errors", "strict", "ordered", "damage", "reals")
-FULL = (*QUICK, "full", "workers", "deep", "ext4", "xfs", "soak")
+FULL = (*QUICK, "full", "workers", "deep", "ext4", "xfs", "fuzz", "soak")
 
 
 def skipped(name, why):

@@ -160,7 +160,7 @@ class Soak:
 
     def trouble(self):
         """Kill, stop or freeze the daemon, and start it again."""
-        while not self.over.wait(self.random.uniform(0.3, 4.0)):
+        while not self.over.wait(self.random.uniform(0.2, 2.5)):
             how = self.random.choices(["kill", "stop", "freeze"], [7, 2, 1])[0]
             self.deeds[how] += 1
             if how == "freeze":
