@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from machine import Machine, cache, obstacle, setup, until  # noqa: E402 - found by the line above
 
-SUITES = ("bookworm", "trixie")
+SUITES = tuple(os.environ.get("RESUMED_SUITES", "bookworm trixie").split())
 SPOOL, STATE = "/var/spool/resumed", "/var/lib/resumed"
 FOLDERS = ("inbox", "active", "hold", "done", "failed", "out")
 HANDLER = Path(__file__).with_name("handler.py")
@@ -40,6 +40,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the roots now, as it may take longer than a test is given."""
+    wanted = [item for item in session.items if "suite" in getattr(item, "fixturenames", ())]
+    if wanted and not obstacle():
+        for suite in SUITES:
+            setup(suite)
+
+
 def build(version: str = "") -> Path:
     """Build the package as a person would, of *version* where one is given."""
     done = subprocess.run(
@@ -62,7 +70,6 @@ def next_package() -> Path:
 
 @pytest.fixture(scope="session", params=SUITES)
 def suite(request: pytest.FixtureRequest) -> str:
-    setup(request.param)
     return str(request.param)
 
 
@@ -239,16 +246,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     rows: dict[str, dict[str, set[str]]] = {}
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
-            found = re.search(r"test_acceptance\.py::test_(\w+)\[(bookworm|trixie)", report.nodeid)
+            found = re.search(
+                rf"test_acceptance\.py::test_(\w+)\[({'|'.join(SUITES)})", report.nodeid
+            )
             if found:
                 name = found[1].replace("_", " ")
                 rows.setdefault(name, {}).setdefault(found[2], set()).add(outcome)
     if rows:
         terminalreporter.section("pitfalls")
     for name, results in rows.items():
-        cells = ["-" if suite not in results else word(results[suite]) for suite in SUITES]
-        terminalreporter.line(f"{name:58} {SUITES[0]} {cells[0]:8} {SUITES[1]} {cells[1]}")
+        cells = [f"{suite} {word(results.get(suite)):6}" for suite in SUITES]
+        terminalreporter.line(f"{name:58} {'  '.join(cells)}")
 
 
-def word(outcomes: set[str]) -> str:
-    return "ok" if outcomes == {"passed"} else "NOT OK"
+def word(outcomes: set[str] | None) -> str:
+    return "-" if outcomes is None else "ok" if outcomes == {"passed"} else "NOT OK"

@@ -5,6 +5,7 @@
     python machine.py run     NAME COMMAND...  run a command inside, as root
     python machine.py push    NAME FROM TO     copy a file or tree in
     python machine.py poweroff|crash|destroy NAME
+    python machine.py try     SUITE            boot one and throw it away, or say why that fails
 
 It is systemd-nspawn on an overlay over a cached root. What took trials to find:
 
@@ -32,7 +33,7 @@ from pathlib import Path
 PACKAGES = """systemd systemd-sysv dbus libpam-systemd libnss-systemd python3 ca-certificates
     procps init-system-helpers man-db acl openssh-server openssh-client rsync sudo
     python3-watchdog python3-tenacity python3-sdnotify python3-pythonjsonlogger python3-click
-    python3-rich python3-venv python3-pip"""
+    python3-rich python3-venv python3-pip zsh fish"""
 # Noise of a first boot, and timers that would take the apt lock from a test
 MASKED = """systemd-firstboot.service console-getty.service getty@.service apt-daily.timer
     apt-daily-upgrade.timer man-db.timer dpkg-db-backup.timer e2scrub_all.timer ssh.service
@@ -45,6 +46,7 @@ SETTINGS = {
 ENVIRONMENT = """PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
     LANG=C.UTF-8 TERM=dumb SYSTEMD_PAGER= SYSTEMD_COLORS=0 PAGER=cat
     DEBIAN_FRONTEND=noninteractive"""
+TOOLS = ("systemd-nspawn", "mmdebstrap", "dpkg-checkbuilddeps")
 PATIENCE_SECONDS = 60
 
 # Runs in a private mount namespace: $1 root below, $2 disk, $3 name. Becomes nspawn.
@@ -77,8 +79,16 @@ def obstacle() -> str | None:
     """Say what keeps a machine from booting here, or None."""
     if os.geteuid() != 0:
         return "needs root"
-    missing = [tool for tool in ("systemd-nspawn", "mmdebstrap") if not shutil.which(tool)]
-    return f"needs {' and '.join(missing)}" if missing else None
+    missing = [tool for tool in TOOLS if not shutil.which(tool)]
+    if missing:
+        return f"needs {' and '.join(missing)}"
+    if os.environ.get("RESUMED_DEB"):
+        return None
+    control = Path(__file__).parents[2] / "packaging/debian/control"
+    unmet = subprocess.run(
+        ["dpkg-checkbuilddeps", control], capture_output=True, text=True, check=False
+    )
+    return unmet.stderr.strip() or None
 
 
 def cache() -> Path:
@@ -122,11 +132,14 @@ def setup(suite: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.exists() and stamp.read_text() == " ".join(packages):
             return root
-        shutil.rmtree(root, ignore_errors=True)
+        for old in (root, *cache().glob(f".{suite}-*")):
+            shutil.rmtree(old, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{suite}-", dir=cache()))
         fresh.chmod(0o755)
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
+            # what it mounts goes with it, even if it is killed
+            ["unshare", "--mount", "--pid", "--mount-proc", "--kill-child", "--",
+             "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
              f"--include={','.join(packages)}",
              "--dpkgopt=path-exclude=/usr/share/locale/*",
              suite, str(fresh), *mirrors(suite)],
@@ -294,9 +307,28 @@ class Machine:
         )  # fmt: skip
 
 
+def trial(suite: str) -> str | None:
+    """Boot a machine, and return what kept it from that, or None."""
+    if reason := obstacle():
+        return reason
+    machine = Machine(f"trial-{suite}", suite)
+    try:
+        machine.destroy()
+        machine.boot()
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        return f"{suite} does not boot: {' '.join(str(error).split())}"
+    finally:
+        machine.destroy()
+    return None
+
+
 def main(arguments: list[str]) -> int:
     """Follow the command line of the docstring."""
     match arguments:
+        case ["try", suite]:
+            if reason := trial(suite):
+                print(reason)
+                return 1
         case ["setup", suite]:
             print(setup(suite))
         case ["boot", name, suite]:

@@ -196,6 +196,28 @@ def test_an_outsider_is_refused_clearly(people, command):
     assert len(refused.stderr.splitlines()) <= 3
 
 
+def test_only_what_is_done_goes_with_age(people):
+    shipped = "/usr/lib/tmpfiles.d/resumed.conf"
+    people.sh(f"sed 's/ 90d / 1s /' {shipped} >/etc/tmpfiles.d/resumed.conf")
+    people.start()
+    people.drop("fine", "environment\n")
+    people.drop("failing", "fail\n")
+    people.await_end("fine", "failing")
+    people.stop()
+    people.drop("to do")
+
+    def clean():
+        people.run("systemd-tmpfiles", "--clean", "resumed.conf")
+        return not people.names("done") and not people.names("out")
+
+    until(clean, "what is a second old is gone")
+    people.sh("rm /etc/tmpfiles.d/resumed.conf")
+    assert people.names("failed") == ["failing"]
+    assert people.machine.inside(f"{SPOOL}/failed/failing.failure.txt").exists()
+    assert people.names("inbox") == ["to do"]
+    assert people.machine.inside(f"{STATE}/journal.jsonl").exists()
+
+
 # A full disk
 
 
