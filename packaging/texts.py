@@ -29,6 +29,12 @@ SIGNALS = {
     "then interrupt them. A second one interrupts now.",
     "SIGHUP": "Read the configuration again between two items; a wrong one is refused.",
 }
+# An older click only lets zsh know of the function, and the first Tab is answered by nothing.
+AUTOLOADED = r"""if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+    \1 "$@"
+else
+    \g<0>
+fi"""
 FILES = {
     "/etc/resumed/resumed.toml": "The configuration, see resumed.toml(5).",
     "/var/spool/resumed/inbox": "Files dropped here are processed.",
@@ -61,7 +67,8 @@ def completion(shell: str, program: str, command: click.Command) -> str:
     if kind is None:
         raise LookupError(f"click completes nothing for {shell}")
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
-    return kind(command, {}, program, variable).source()
+    script = kind(command, {}, program, variable).source()
+    return re.sub(r"^compdef (\w+) .*", AUTOLOADED, script, flags=re.MULTILINE)
 
 
 def first_configuration() -> str:
