@@ -39,7 +39,7 @@ def failures_command(site: Site, by: str | None, *, as_csv: bool, as_json: bool)
     """List what failed: when, in which step, after how many attempts, and why."""
     if as_csv and (as_json or by):
         raise click.UsageError("--csv goes with neither --json nor --by")
-    ledger = view.look(site.paths).ledger
+    ledger = view.look(site.paths, {"failed"}).ledger
     failed = list(_failed(ledger.items.values()))
     if by:
         _print_groups(site, by, failed, as_json=as_json)

@@ -9,7 +9,7 @@ old, and are believed only as far as they fit it: the marks of the workers (whic
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +71,8 @@ class Glance:
         return known
 
 
-def look(paths: Paths) -> Glance:
-    """Look at everything once.
+def look(paths: Paths, states: Container[str] | None = None) -> Glance:
+    """Look at everything once; at the items in some *states* only, where the others just count.
 
     Raises:
         JournalError: A person must look at the journal.
@@ -81,7 +81,7 @@ def look(paths: Paths) -> Glance:
     now = time.time()
     # The journal last: it is what everything else is held against.
     around = live(paths, now), inbox(paths.inbox), hints(paths)
-    return Glance(now, around[0], view.look(paths), *around[1:], pace.measure(paths, now))
+    return Glance(now, around[0], view.look(paths, states), *around[1:], pace.measure(paths, now))
 
 
 def hints(paths: Paths) -> Record:

@@ -18,7 +18,6 @@ Damage is judged by these numbers (the idea is Pebble's, 2025: each chunk says w
 synced before it). A bad line above every *s* that any sound line holds is *torn*: a crash
 or power loss left the group unfinished, nobody was told of it, and it is cut. A bad line at
 or below is *corrupt*: it was on the disk, so hardware or a person changed it.
-
 This module never looks inside a fact. Meaning is the ledger's.
 """
 
@@ -48,6 +47,7 @@ _START = re.compile(rb'\{"n":\d+,"s":\d+,"g":')
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined] # not in the stubs
 _frame = itemgetter("n", "s", "g", "at", "kind")
 _FRAME_KINDS = (int, int, str, str, str)
+Decode = Callable[[bytes], Record | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,14 @@ def read(path: Path, apply: Callable[[Record], None]) -> Reading:
         return judge(path, file, apply)
 
 
-def judge(path: Path, file: BinaryIO, apply: Callable[[Record], None]) -> Reading:
-    """Do what `read` does with an open file; *path* is for messages."""
+def judge(
+    path: Path, file: BinaryIO, apply: Callable[[Record], None], decode: Decode = unseal
+) -> Reading:
+    """Do what `read` does with an open file; *decode* may tell less of a line than `unseal`."""
     number = length = synced = news = 0
     generation = kind = ""
     for line in lines(file):
-        record = unseal(line)
+        record = decode(line)
         if record is None or record["n"] != number + 1:
             break
         if number == 0:
@@ -201,8 +203,7 @@ def whole(generation: str, replaces: str | None, header: Fact, facts: Iterable[F
     }
     all_facts = [Fact(HEADER, header.at, opening), *facts]
     count = len(all_facts)
-    numbered = enumerate(all_facts, start=1)
-    return b"".join(seal(number, count, generation, fact) for number, fact in numbered)
+    return b"".join(seal(n, count, generation, fact) for n, fact in enumerate(all_facts, 1))
 
 
 class Journal:

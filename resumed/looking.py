@@ -13,7 +13,7 @@ from resumed import documents, glance, listing
 from resumed.documents import STATES, state_name
 from resumed.entry import Entry
 from resumed.model import Pending, Waiting
-from resumed.picture import Picture
+from resumed.picture import STATES_TOLD, Picture
 from resumed.site import Site, coloured, json_option, pass_site, show, show_json, show_line, warn
 from resumed.text import escape
 
@@ -26,7 +26,7 @@ def status_command(site: Site, *, watch: bool, as_json: bool) -> None:
     """Tell at a glance what runs, waits and failed, and whether the daemon lives."""
     if watch:
         _watch(site, as_json=as_json)
-    picture = Picture(glance.look(site.paths), glance.disk(site.paths))
+    picture = Picture(glance.look(site.paths, STATES_TOLD), glance.disk(site.paths))
     if picture.glance.view.doubt:
         warn(f"may not survive a power cut: {picture.glance.view.doubt}")
     if as_json:

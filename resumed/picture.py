@@ -29,6 +29,8 @@ from resumed.model import Held, Open, Pending, Record, Running, Waiting, timesta
 from resumed.pace import sparkline
 from resumed.text import escape, size
 
+# The states whose items are told one by one, or looked through for the oldest.
+STATES_TOLD = frozenset({"running", "open", "pending", "waiting"})
 ITEMS_LIMIT = 100
 _SHOWN_LIMIT = 10
 _RESTING = ("held", "failed")
@@ -65,7 +67,7 @@ class Picture:
             "why": why,
             "paused": ledger.paused,
             "intake_paused": self._intake_paused(),
-            "counts": {name: len(entries) for name, entries in self._of.items()},
+            "counts": {name: self._count(name) for name in self._of},
             "ever": dict(ledger.counts),
             "inbox": self._inbox_document(),
             "running": [self._item(each) for each in self._of["running"][:ITEMS_LIMIT]],
@@ -162,11 +164,11 @@ class Picture:
     def _section(self, name: str, command: str) -> Iterator[str]:
         entries = self._of[name]
         hint = ""
-        if name == "failed" and entries:
+        if name == "failed" and self._count(name):
             hint = f"  why: '{command} failures'"
-        if name == "held" and entries:
+        if name == "held" and self._count(name):
             hint = f"  go on: '{command} release NAME'"
-        yield f"{name:8} {len(entries)}{hint}"
+        yield f"{name:8} {self._count(name)}{hint}"
         if name in ("running", "open", "waiting"):
             shown = entries[:_SHOWN_LIMIT]
             rows = [(escape(each.name), self._told(each)) for each in shown]
@@ -214,6 +216,9 @@ class Picture:
             "left_alone": [{"name": name, "kind": kind} for name, kind in found.strangers],
             "fault": found.fault,
         }
+
+    def _count(self, name: str) -> int:
+        return len(self._of[name]) + self.glance.view.unread.get(name, 0)
 
     def _oldest(self) -> float | None:
         waits = [entry.claimed_at for entry in self._of["pending"]]

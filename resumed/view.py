@@ -7,9 +7,9 @@ our own descriptor, before anyone prints it: what was told survives a power cut.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +25,7 @@ from resumed.journal import Reading
 from resumed.ledger import Ledger, UnknownKindError
 from resumed.model import Record
 from resumed.paths import Paths
+from resumed.skim import Skim
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TRIES = 50
@@ -41,16 +42,18 @@ class RefusedError(ResumedError):
 class View:
     """Hold what the journal adds up to; *reading* is None where there is no journal yet.
 
-    *doubt* says why what was read may not survive a power cut.
+    *doubt* says why what was read may not survive a power cut. *unread* counts, by state, the items
+    that are not in the ledger because nobody asked for them.
     """
 
     ledger: Ledger
     reading: Reading | None
     doubt: str | None = None
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
-def look(paths: Paths) -> View:
-    """Replay the journal of an instance as it is now.
+def look(paths: Paths, states: Container[str] | None = None) -> View:
+    """Replay the journal of an instance as it is now; of *states* only, which is quicker.
 
     Raises:
         JournalError: A person must look.
@@ -58,7 +61,7 @@ def look(paths: Paths) -> View:
     """
     for turn in range(_TRIES):
         try:
-            seen = _look_once(paths.journal)
+            seen = _look_once(paths.journal, states)
         except FileNotFoundError:
             if not os.path.lexists(paths.state / compaction.INITIALISED):
                 return View(Ledger(), None)
@@ -88,21 +91,29 @@ def open_journal(path: Path) -> BinaryIO:
         raise JournalCorruptError(path, 1, f"cannot be opened ({error.strerror})") from error
 
 
-def tally(path: Path, file: BinaryIO, ledger: Ledger) -> Reading:
+def tally(
+    path: Path, file: BinaryIO, ledger: Ledger, states: Container[str] | None = None
+) -> tuple[Reading, Mapping[str, int]]:
     """Add up the records of an open journal; *path* is for messages.
+
+    Returns how it was found, and how many items are in other than the wanted *states*.
 
     Raises:
         JournalError: There is damage, or a record makes no sense after those before it.
     """
     last = 0
+    skim = Skim() if states is not None else None
 
     def apply(record: Record) -> None:
         nonlocal last
         last = record["n"]
-        ledger.apply(record)
+        (skim or ledger).apply(record)
 
     try:
-        return journal.judge(path, file, apply)
+        if skim is None or states is None:
+            return journal.judge(path, file, apply), {}
+        reading = journal.judge(path, file, apply, skim.decode)
+        return reading, skim.settle(file, ledger, states)
     except UnknownKindError as error:
         raise JournalVersionError(path, last, f"a record of an unknown kind, {error}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -110,13 +121,13 @@ def tally(path: Path, file: BinaryIO, ledger: Ledger) -> Reading:
         raise JournalCorruptError(path, last, fault) from error
 
 
-def _look_once(path: Path) -> View | JournalError | None:
+def _look_once(path: Path, states: Container[str] | None) -> View | JournalError | None:
     """Read once; None when the file was changed or replaced meanwhile, an error if not."""
     ledger = Ledger()
     with open_journal(path) as file:
         before = _face(os.fstat(file.fileno()))
         try:
-            reading = tally(path, file, ledger)
+            reading, unread = tally(path, file, ledger, states)
         except JournalError as error:
             return error if _face(os.fstat(file.fileno())) == before else None
         doubt = None
@@ -127,7 +138,7 @@ def _look_once(path: Path) -> View | JournalError | None:
         now = os.fstat(file.fileno())
         with suppress(FileNotFoundError):
             if path.stat().st_ino == now.st_ino and now.st_size >= reading.length_bytes:
-                return View(ledger, reading, doubt)
+                return View(ledger, reading, doubt, unread)
     return None
 
 

@@ -802,7 +802,7 @@ def test_help_names_every_command(say):
 
 
 def test_a_fault_of_ours_ends_with_70(monkeypatch, say):
-    def fail(_):
+    def fail(*_):
         raise RuntimeError("ours")
 
     monkeypatch.setattr("resumed.view.look", fail)

@@ -28,7 +28,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (2, "origin shelf"),
     (2, "documents folders gate hooks jobledger journal kinds ledger probe verdict"),
     (2, "alarms config history intake selection space spool"),
-    (2, "compaction progress.parts progress.remaining progress.states"),
+    (2, "compaction skim progress.parts progress.remaining progress.states"),
     (2, "jobbook recorder tally progress.base"),
     (3, "alert channel command log output report watch progress.jobfile progress.shards"),
     (3, "attempt item process progress.dynamodb progress.embedded progress.handoff progress.redis"),
