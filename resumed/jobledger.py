@@ -4,6 +4,7 @@ Like `resumed.ledger` this opens no file and looks at no clock. The kinds and th
 particulars; *part* is a part's id, *key* its mark and content (`resumed.records.key`)::
 
     job_opened    id, name, metadata
+    gone          keys: of parts that the file, of which `split` tells next, has no more
     split         parts, bad, merged, new, changed, unchanged, gone: the file is read
     started       part, key, attempt              only of attempts that took a while
     stepped       part, key, step, result
@@ -76,9 +77,12 @@ class JobLedger:
         self.fault: Record | None = None
         self.closed: Record | None = None
         self.split: Record | None = None
+        self.gone: frozenset[int] = frozenset()
+        self._going: set[int] = set()
         self.version = ""
         self._appliers = {
             "job_opened": self._job_opened,
+            "gone": self._gone,
             "split": self._split,
             "started": self._started,
             "stepped": self._stepped,
@@ -131,8 +135,12 @@ class JobLedger:
         self.opened = True
         self.metadata = r["metadata"]
 
+    def _gone(self, r: Record) -> None:
+        self._going.update(self._number({"key": each}) for each in r["keys"])
+
     def _split(self, r: Record) -> None:
         self.split = r
+        self.gone, self._going = frozenset(self._going), set()
 
     def _count(self, number: int, r: Record) -> None:
         attempts = min(max(self.roll.attempts[number], r["attempt"]), roll.MOST_ATTEMPTS)

@@ -112,17 +112,16 @@ class JobView:
         known = self.ledger.roll
         for mark, record in self.faults.items():
             number = known.find(mark)
-            if number is not None and known.states[number] in (
-                roll.FAILED,
-                roll.BAD,
-                roll.WAITING,
-            ):
+            if number is None or number in self.ledger.gone:
+                continue
+            if known.states[number] in (roll.FAILED, roll.BAD, roll.WAITING):
                 names = ("part", "line", "attempt", "step", "error", "at")
                 told = {each: record[each] for each in names if each in record}
                 yield {**told, "state": roll.STATES[known.states[number]]}
 
     def _count(self, state: int) -> int:
-        return self.ledger.roll.states.count(state)
+        states = self.ledger.roll.states
+        return states.count(state) - sum(states[each] == state for each in self.ledger.gone)
 
 
 def read(paths: Paths, job_id: str) -> JobView:

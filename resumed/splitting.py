@@ -13,6 +13,8 @@ from resumed.jobbook import JobBook
 from resumed.jobledger import Tries
 from resumed.records import Bad, Lines, Part
 
+_KEYS_TOGETHER = 100
+
 
 class Splitting:
     """The reading of one file. *place* is told each part that something went wrong with."""
@@ -35,6 +37,7 @@ class Splitting:
                 self._take_in(found)
             if not turn % BETWEEN_CLOCKS:
                 yield
+        yield from self._tell_gone()
         self._book.record(
             "split",
             parts=len(self._roll),
@@ -45,6 +48,18 @@ class Splitting:
             unchanged=self._unchanged,
             gone=self._known - self._still_there,
         )
+
+    def _tell_gone(self) -> Iterator[None]:
+        parts, keys = self._roll, list[str]()
+        for number in range(self._known):
+            if not parts.seen(number):
+                keys.append(records.key(parts.marks[number], parts.contents[number]))
+            if len(keys) == _KEYS_TOGETHER:
+                self._book.record("gone", keys=keys)
+                keys = []
+                yield
+        if keys:
+            self._book.record("gone", keys=keys)
 
     def _take_in(self, found: Part) -> None:
         parts = self._roll

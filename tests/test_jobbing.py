@@ -169,6 +169,20 @@ def test_failures_are_told_as_they_stand_now(book, say):
     assert say("jobs", "failures", A).status == 1
 
 
+def test_parts_that_the_file_has_no_more_count_no_more(book, say):
+    made = book(A, "a.jsonl")
+    tell(made, "failed", "x", step=None, error=ERROR, output="")
+    done(made, "y")
+    made.record("gone", keys=[key(mark_of("x", "id"), 1)])
+    split(made, 1)
+    end(made)
+
+    [job] = say("jobs", "info", A, "--json").documents
+
+    assert (job["parts"], job["done"], job["failed"], job["pending"]) == (1, 1, 0, 0)
+    assert say("jobs", "failures", A).status == 1
+
+
 def test_pending_parts_are_read_from_the_file_wherever_it_is(book, say, paths):
     made = book(A, "a.jsonl")
     done(made, "x")

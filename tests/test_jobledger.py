@@ -84,6 +84,16 @@ def test_a_retry_keeps_recorded_steps_unless_it_is_fresh(fresh, left):
     assert (kept.steps if kept else {}) == left
 
 
+def test_what_is_gone_is_told_anew_each_time_the_file_is_read():
+    split = ("split", {"parts": 1})
+    first = [("failed", part(1)), ("done", part(2)), ("gone", {"keys": [key(1, 1)]}), split]
+
+    assert told(*first).gone == {0}
+    assert told(*first, ("gone", {"keys": [key(2, 1)]}), split).gone == {1}
+    assert told(*first, split).gone == frozenset()
+    assert state(told(*first), 1) == "failed"
+
+
 def test_a_reduce_is_claimed_before_and_done_once():
     claimed = told(("reduce_claimed", {"attempt": 1, "key": "k"}))
     done = told(

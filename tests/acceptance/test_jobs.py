@@ -338,6 +338,10 @@ def test_retry_with_a_mended_file_runs_what_is_new_changed_or_failed(
     split = job_records(home, "split")[-1]
     counted = {each: split[each] for each in ("new", "changed", "unchanged", "gone")}
     assert counted == {"new": 1, "changed": 2, "unchanged": 2, "gone": 1}
+    [told_of] = [
+        json.loads(line) for line in ctl("jobs", "ls", "--all", "--json").stdout.splitlines()
+    ]
+    assert (told_of["parts"], told_of["done"], told_of["failed"]) == (5, 5, 0)
     (reduced,) = job_records(home, "reduced")
     assert reduced["result"] == {"sum": 162, "order": ["new", "x", "p2", "p0", "p1"]}
     assert home.names("failed") == []

@@ -1,7 +1,8 @@
 """Tell the whole story with the real programs: drop, kill, start again, look.
 
 Everything happens in one folder (`demo/` in the tree, or the argument). The
-daemon is a process of its own, found beside this interpreter, and the kill is a SIGKILL.
+daemon is a process of its own, found beside this interpreter, and the kill is a SIGKILL. The
+second half, about one file of many records, is in `job`.
 """
 
 import os
@@ -9,21 +10,21 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import job
+from play import daemon, prepare, say, show
+
 HERE = Path(__file__).parent
-PROGRAMS = Path(sys.executable).parent
-PATIENCE_SECONDS = 60
 DONE_BEFORE_THE_KILL = 4
 
 
 def main(home: Path) -> None:
     """Run the demo in *home*, which is emptied first."""
-    prepare(home)
+    prepare(home, HERE)
     photos = sorted((HERE / "photos").glob("*.jpg"))
     expected = len(photos) + 2
     with catalogue(home / "catalogue.log") as address:
@@ -52,75 +53,7 @@ def main(home: Path) -> None:
     show(home, "export")
     tell_searches(home)
     tell_pictures(home)
-
-
-def prepare(home: Path) -> None:
-    """Make the folder as an administrator would: a configuration, a handler, an inbox."""
-    if home.exists() and not (home / "resumed.toml").exists():
-        sys.exit(f"{home}: is not a folder of this demo; name another one")
-    shutil.rmtree(home, ignore_errors=True)
-    for folder in ("inbox", "active", "hold", "done", "failed", "out", "state"):
-        (home / folder).mkdir(parents=True)
-    for name in ("resumed.toml", "handler.py"):
-        shutil.copy(HERE / name, home)
-
-
-class Daemon:
-    """The real daemon, whose log is printed as it grows."""
-
-    def __init__(self, home: Path, environment: dict[str, str]) -> None:
-        path = home / "daemon.log"
-        with path.open("a") as out:
-            self.log = path.open()
-            self.log.seek(0, os.SEEK_END)
-            self.heard: list[str] = []
-            self.process = subprocess.Popen(
-                [PROGRAMS / "resumed", "run", "--home", home],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=environment,
-            )
-
-    def listen(self) -> None:
-        """Print the lines that came since the last time."""
-        for line in self.log:
-            self.heard.append(line)
-            print(f"    {line}", end="", flush=True)
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Listen until *condition* holds."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            if self.process.poll() is not None:
-                sys.exit(f"the daemon ended with {self.process.returncode}")
-            if time.monotonic() > until:
-                sys.exit(f"one scene of the demo took more than {PATIENCE_SECONDS} s")
-            self.listen()
-            time.sleep(0.02)
-        self.listen()
-
-    def wait_until_ready(self) -> None:
-        """Listen until it says that a dropped file will be processed."""
-        self.wait_until(lambda: any("ready" in line for line in self.heard))
-
-    def end(self, signal_number: int) -> None:
-        """End it by a signal and print its last words."""
-        self.process.send_signal(signal_number)
-        self.process.wait()
-        self.listen()
-
-
-@contextmanager
-def daemon(home: Path, environment: dict[str, str]) -> Iterator[Daemon]:
-    """Start the daemon; whatever happens, leave none behind."""
-    started = Daemon(home, environment)
-    try:
-        started.wait_until_ready()
-        yield started
-    finally:
-        started.end(signal.SIGKILL)
-        started.log.close()
+    job.main(home / "records")
 
 
 @contextmanager
@@ -150,18 +83,6 @@ def drop_all(inbox: Path, photos: list[Path]) -> None:
 def ended(home: Path) -> int:
     """Count the photographs that were put away."""
     return sum(1 for state in ("done", "failed") for _ in (home / state).glob("*.jpg"))
-
-
-def say(text: str) -> None:
-    """Tell the next scene."""
-    print(f"\n{text}", flush=True)
-
-
-def show(home: Path, command: str) -> None:
-    """Ask `resumed-ctl` as a person would and let it print."""
-    say(f"$ resumed-ctl --home {home.name} {command}")
-    asked = [PROGRAMS / "resumed-ctl", "--home", home, command]
-    subprocess.run(asked, check=True, stdin=subprocess.DEVNULL)
 
 
 def tell_searches(home: Path) -> None:
