@@ -185,6 +185,12 @@ def _adopt_nobody() -> Iterator[None]:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
+@pytest.fixture
+def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure no coverage in what this test starts: it runs much, or is killed anyway."""
+    monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
+
+
 @pytest.fixture(name="wait_until")
 def _wait_until() -> Callable[..., None]:
     """Offer `wait_until` to tests, which cannot import from here."""

@@ -808,6 +808,7 @@ def test_a_daemon_that_is_killed_leaves_nobody_behind(daemon, kind):
 
 
 def test_a_worker_that_cannot_notice_is_ended_by_the_next_daemon(daemon, tmp_path):
+    orphans.adopt()
     process, worker, _ = daemon("deaf")
     process.kill()
     process.wait()

@@ -64,5 +64,5 @@ def test_all_of_a_state_are_found():
 
 
 def test_a_pending_part_takes_at_most_sixty_bytes():
-    for count in (100_000, 175_000, 250_000):
+    for count in (25_000, 43_750, 62_500):
         assert filled(count).size_bytes() / count <= MOST_BYTES

@@ -101,6 +101,7 @@ def done_parts(home):
 
 
 @pytest.mark.timeout(500)
+@pytest.mark.usefixtures("untraced")
 def test_kills_leave_one_reduce_and_repeat_no_done_part(home, daemon, oracle, wait_until):
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -414,6 +415,7 @@ def test_a_stop_costs_no_attempt_and_the_next_start_goes_on(home, daemon, oracle
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("untraced")
 def test_a_hundred_thousand_parts_run_in_little_memory(home, daemon, wait_until):
     home.configure(
         CONFIG.replace("results = true", ""),

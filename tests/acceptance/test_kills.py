@@ -108,6 +108,7 @@ def journal_now(home, heard: int) -> Seen:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.usefixtures("untraced")
 def test_fifty_kills_cost_attempts_and_nothing_else(home, daemon, tmp_path, wait_until):
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")

@@ -286,6 +286,7 @@ def test_two_signals_interrupt_at_once(home, daemon, wait_until):
     assert any(each.startswith("EXTEND_TIMEOUT_USEC=") for each in running.told())
 
 
+@pytest.mark.usefixtures("untraced")
 def test_files_that_come_while_the_daemon_is_frozen_are_all_processed(home, daemon, wait_until):
     count = 6_000  # of each the kernel tells three times: made, closed, renamed
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())

@@ -122,7 +122,10 @@ class Backend:
         """Run *code* in another process, with `progress` opened there."""
         spec = json.dumps([self.kind, self.keywords])
         command = [sys.executable, "-c", OPEN + code, spec, *arguments]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        environ = {
+            name: os.environ[name] for name in os.environ.keys() - {"COVERAGE_PROCESS_START"}
+        }
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
 
     def close(self) -> None:
         for progress in self._opened:

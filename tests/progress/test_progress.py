@@ -480,7 +480,7 @@ print(last)
 def test_four_processes_see_one_last_part(backend, step):
     total = 8000 if step == 4 else 2000
     if backend.kind == "dynamodb" and not FULL:
-        total = 200
+        total = 100
     with Parts({} for _ in range(total)) as parts:
         backend.open().create("job", parts)
 

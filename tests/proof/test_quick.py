@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 RUN = Path(__file__).parent / "run.py"
 GROUPS = (
     ("kills", "twice", "torn"),
