@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from resumed import durable, origin, shelf, stranger
+from resumed import durable, mounts, origin, shelf, stranger
 from resumed.arrival import identity_of
 from resumed.errors import ConfigError, LockedError, Mistake, StorageError
 from resumed.model import Identity
@@ -47,7 +47,8 @@ class Folders:
         """Open everything.
 
         Raises:
-            ConfigError: Folders are missing, are symlinks or are closed to us; all are named.
+            ConfigError: Folders are missing, are symlinks or are closed to us, all are named;
+                or the inbox is on another mount, so that nothing could be claimed.
         """
         mistakes = []
         opened: dict[str, Folder] = {}
@@ -58,6 +59,8 @@ class Folders:
             except OSError as error:
                 remedy = "make it, or mend [paths]; 'resumed check' tells more"
                 mistakes.append(Mistake(path, 0, f"{_said(error)}: {remedy}"))
+        if not mistakes and mounts.apart(paths.inbox, paths.active):
+            mistakes.append(Mistake(paths.inbox, 0, mounts.APART))
         if mistakes:
             for folder in opened.values():
                 folder.close()

@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from resumed import durable
+from resumed import durable, mounts
 from resumed.errors import StorageError
 from resumed.settings import Paths
 
@@ -91,8 +91,7 @@ def _there_and_back(active: int, trial: str, other: int, path: Path) -> list[str
         with suppress(OSError):
             os.unlink(trial, dir_fd=other)
         if error.errno == errno.EXDEV:
-            elsewhere = "is on another file system or mount than active/"
-            return [f"{path}: {elsewhere}; put both on one, or move the spool"]
+            return [f"{path}: {mounts.APART}"]
         fault = f"a file cannot be moved there and back: {_said(error)}"
         return [f"{path}: {fault}; let {_user()} write to it"]
     return []

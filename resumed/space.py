@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from resumed import text
+from resumed import mounts, text
 from resumed.probe import Probe
 from resumed.settings import Config
 
@@ -91,6 +91,8 @@ class Intermission:
             fault = _lack_of_space(folder, self._config.reserve_bytes)
             if fault:
                 return fault
+        if mounts.apart(paths.inbox, paths.active):
+            return f"{paths.inbox}: {mounts.APART}"
         for path in self._config.require:
             if not path.exists():
                 return f"{path} is missing"

@@ -1,0 +1,175 @@
+"""Let the world around the daemon lie: its clock, its inbox, another daemon, too many files."""
+
+import contextlib
+import glob
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+LIBRARY = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None)
+CONFIG = """
+handler = "handler:process"
+settle = 0
+[retry]
+initial = "1s"
+jitter = 0
+"""
+FAILS_ONCE = """
+from resumed import TransientError
+
+def process(item):
+    if item.attempt == 1:
+        raise TransientError("not now")
+"""
+
+
+class Clock:
+    """What a daemon takes for the time: so much beside the real one, changed while it runs."""
+
+    def __init__(self, path):
+        self.path = path
+        self.set("+0")
+        self.environ = {
+            "LD_PRELOAD": LIBRARY,
+            "FAKETIME_TIMESTAMP_FILE": str(path),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, offset):
+        written = self.path.with_suffix(".new")
+        written.write_text(offset + "\n")
+        written.replace(self.path)
+
+
+@pytest.fixture
+def clock(tmp_path):
+    if LIBRARY is None:
+        pytest.skip("libfaketime is not installed")
+    return Clock(tmp_path / "offset")
+
+
+def drop(home, name):
+    hidden = home.inbox / f".{name}"
+    hidden.write_text(name)
+    hidden.rename(home.inbox / name)
+
+
+@pytest.mark.parametrize(
+    "offset",
+    ["-30000d", *(pytest.param(each, marks=pytest.mark.slow) for each in ("+1d", "-1d"))],
+)
+def test_a_clock_that_jumps_neither_loses_a_retry_nor_an_arrival(
+    home, daemon, clock, wait_until, offset
+):
+    home.configure(CONFIG, handler=FAILS_ONCE)
+    running = daemon(**clock.environ)
+    drop(home, "before")
+    wait_until(lambda: home.records("waiting"), what=running.tail)
+
+    clock.set(offset)
+    drop(home, "after")
+
+    wait_until(lambda: home.names("done") == ["after", "before"], 20, what=running.tail)
+    drop(home, "killed")
+    wait_until(lambda: len(home.records("waiting")) == 3, what=running.tail)
+    days = {each["at"][:10] for each in home.records()}
+    assert len(days) > 1, "the clock did not jump"
+    running.kill()
+    clock.set("+0")
+    again = daemon(**clock.environ)
+    wait_until((home.done / "killed").exists, 20, what=again.tail)
+    assert again.stop() == 0
+    assert home.names("failed") == []
+
+
+@pytest.mark.slow
+def test_a_clock_before_the_epoch_at_the_first_start_is_lived_with(
+    home, daemon, ctl, clock, wait_until
+):
+    home.configure(CONFIG, handler=FAILS_ONCE)
+    clock.set("-30000d")
+    running = daemon(**clock.environ)
+    drop(home, "a")
+
+    wait_until((home.done / "a").exists, 20, what=running.tail)
+
+    assert running.stop() == 0
+    told = home.records()[0]["at"]
+    assert told < "1970", told
+    ctl("log")
+    clock.set("+0")
+    again = daemon(**clock.environ)
+    drop(home, "b")
+    wait_until((home.done / "b").exists, 20, what=again.tail)
+
+
+@contextlib.contextmanager
+def mounted(*words):
+    """Mount, and unmount what somebody may still hold open."""
+    subprocess.run(["mount", *words], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", words[-1]], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_nobody_is_told_ready_beside_an_inbox_on_another_mount(home, drain, daemon):
+    drop(home, "a")
+    with mounted("--bind", home.inbox, home.inbox):
+        running = daemon.start()
+
+        assert running.wait() == 78
+        assert "another file system or mount" in running.tail()
+        assert "READY=1" not in running.told()
+        assert drain().returncode == 78
+    assert drain().returncode == 0
+    assert home.names("done") == ["a"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_an_inbox_that_is_mounted_over_pauses_and_goes_on_when_it_is_back(home, daemon, wait_until):
+    home.configure('handler = "handler:process"\nsettle = 0\nrescan = "1s"\nreserve = 0\n')
+    running = daemon()
+    with mounted("-t", "tmpfs", "tmpfs", home.inbox):
+        drop(home, "elsewhere")
+        wait_until(lambda: '"intake_paused"' in running.tail(), what=running.tail)
+        assert "another file system or mount" in running.tail()
+
+    drop(home, "a")
+
+    wait_until((home.done / "a").exists, what=running.tail)
+    assert running.stop() == 0
+
+
+def test_of_daemons_that_start_at_once_one_works(home, daemon, wait_until):
+    started = [daemon.start() for _ in range(4)]
+
+    wait_until(lambda: sum(each.process.poll() is None for each in started) == 1, 60)
+
+    (working,) = [each for each in started if each.process.poll() is None]
+    assert {each.process.returncode for each in started if each is not working} == {75}
+    working.wait_until_ready()
+    drop(home, "a")
+    wait_until((home.done / "a").exists, what=working.tail)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_hundred_thousand_files_are_all_taken_in_little_memory(home, daemon, wait_until):
+    for number in range(100_000):
+        os.close(os.open(home.inbox / str(number), os.O_CREAT | os.O_WRONLY))
+    running = daemon()
+
+    def done():
+        return sum(1 for _ in os.scandir(home.done))
+
+    wait_until(lambda: done() == 100_000, 1000, what=running.tail)
+
+    status = Path(f"/proc/{running.process.pid}/status").read_text()
+    (peak,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    assert int(peak) < 150 << 10, f"{peak} KiB"
+    assert not os.listdir(home.inbox)
