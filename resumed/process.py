@@ -54,7 +54,7 @@ class Process:
         self._frames = wire.Frames()
         self._unsent = bytearray()
         self._tail = bytearray()
-        self._recalling = self._closed = False
+        self._recalling = False
         self._marks = launched.marks / str(slot)
         started = launch.start(self._marks)
         self._popen = started.process
@@ -101,9 +101,9 @@ class Process:
     def leave(self, now: float) -> None:
         """Let it finish what it was sent, and end; it is sent nothing any more."""
         self.leaving = True
-        if self.idle and not self._unsent and not self._closed:
-            self._closed = True
+        if self.idle and not self._unsent and self.work >= 0:
             os.close(self.work)
+            self.work = -1  # the next descriptor that is opened has its number, perhaps
             self._end_by(now + LEAVE_SECONDS, "did not end")
 
     @property
@@ -244,7 +244,7 @@ class Process:
 
     def close(self) -> None:
         """Close our ends of a dead process's pipes."""
-        if not self._closed:
+        if self.work >= 0:
             os.close(self.work)
         for fd in (self._control, self.report, self.output, self.ending):
             os.close(fd)

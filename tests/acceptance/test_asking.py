@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from resumed import asking, place
+
 HANDLER = """
 import os, time
 from pathlib import Path
@@ -246,3 +248,14 @@ def test_what_a_worker_was_sent_already_is_not_given_out_twice(home, daemon, ctl
     assert told.stdout == "a: is tried next\n"
     assert running.stop() == 0
     assert [each["attempt"] for each in home.records("started")] == [1, 2]
+
+
+def test_each_of_many_reloads_is_answered(home, daemon):
+    """A worker that left had closed its pipe, and then took the number of it from another."""
+    home.configure('handler = "handler:process"\nworkers = 2\n')
+    running = daemon()
+
+    paths = place.find(home=home.path)
+    answers = [asking.ask(paths, "reload", patience_seconds=15)[0] for _ in range(12)]
+
+    assert {each.lines for each in answers} == {("reloaded",)}, running.tail()
