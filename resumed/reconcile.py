@@ -60,6 +60,7 @@ class Reconciler:
         cannot be moved stays where it is, failed or held.
         """
         if self._spool.identity(entry.id, entry.name) is not None:
+            self._forget_note(entry)
             return True
         where: tuple[Shelf, ...] = ("failed", "hold")
         for folder in where if entry.kept_as else ():
@@ -76,6 +77,12 @@ class Reconciler:
                 return False
         self._recorder.record("gone", id=entry.id, why="its file is in none of our folders")
         return False
+
+    def _forget_note(self, entry: Entry) -> None:
+        """Unlink the note that a crash left in ``failed/`` after its file had been fetched."""
+        kept_as = entry.kept_as
+        if kept_as is not None and self._spool.find_kept("failed", kept_as) is None:
+            self.remove_sidecar(kept_as, entry.id)
 
     def _stay(self, entry: Entry, folder: Shelf) -> None:
         """Record that a file was not let go, so that its item is what it was."""
