@@ -259,7 +259,7 @@ class Foreman(PieceWork):
     def _given(self, job: OpenJob, number: int, part: Part) -> Assignment:
         attempt = job.roll.attempts[number] + 1
         assignment = job.assignment(number, part, attempt)
-        known = key(part.mark, part.content)
+        known = assignment.key.partition(SEPARATOR)[2]
         self._hold(assignment.id, Hand(job, number, part.id, known, attempt))
         return assignment
 

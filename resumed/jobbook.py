@@ -56,6 +56,11 @@ class JobBook:
         self.ledger.apply({**particulars, "kind": kind, "at": at})
         self._journal.append(kind, at, particulars)
 
+    def record_done(self, number: int, attempt: int, particulars: Record) -> None:
+        """State, as `record` does, that a part is done; *number* is the part's in the roll."""
+        self.ledger.take_done(number, attempt)
+        self._journal.append("done", self.now(), particulars)
+
     def then(self, action: Callable[[], None]) -> None:
         """Do *action* as soon as everything recorded so far is on the disk."""
         self._waiting.append(action)

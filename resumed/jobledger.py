@@ -142,13 +142,13 @@ class JobLedger:
         self.split = r
         self.gone, self._going = frozenset(self._going), set()
 
-    def _count(self, number: int, r: Record) -> None:
-        attempts = min(max(self.roll.attempts[number], r["attempt"]), roll.MOST_ATTEMPTS)
-        self.roll.attempts[number] = attempts
+    def _count(self, number: int, attempt: int) -> None:
+        if attempt > self.roll.attempts[number]:
+            self.roll.attempts[number] = min(attempt, roll.MOST_ATTEMPTS)
 
     def _started(self, r: Record) -> None:
         number = self._number(r)
-        self._count(number, r)
+        self._count(number, r["attempt"])
         self.running[number] = r["part"]
 
     def _stepped(self, r: Record) -> None:
@@ -175,8 +175,14 @@ class JobLedger:
         self.traces.update((int(mark, 16), attempt) for mark, attempt in r["marks"].items())
 
     def _done(self, r: Record) -> None:
-        number = self._end(r)
+        self.take_done(self._number(r), r["attempt"])
+
+    def take_done(self, number: int, attempt: int) -> None:
+        """Take in that a part is done, of which the number is known already."""
+        self._count(number, attempt)
         self.roll.turn(number, roll.DONE)
+        if self.running:
+            self.running.pop(number, None)
         if self.tries:
             self.tries.pop(number, None)
 
@@ -191,7 +197,7 @@ class JobLedger:
 
     def _end(self, r: Record) -> int:
         number = self._number(r)
-        self._count(number, r)
+        self._count(number, r["attempt"])
         if self.running:
             self.running.pop(number, None)
         return number

@@ -98,7 +98,8 @@ class PieceWork:
         elif isinstance(end, Returned):
             job.begun.pop(hand.number, None)
             seconds = round(end.seconds, 6)
-            job.book.record("done", **hand.about(), seconds=seconds, result=end.result)
+            told = {**hand.about(), "seconds": seconds, "result": end.result}
+            job.book.record_done(hand.number, hand.attempt, told)
             if scratch:
                 job.litter.append(wire_id)
         else:

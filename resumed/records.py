@@ -163,7 +163,7 @@ class Lines:
         self, offset: int, number: int, line: bytes, known: Known | None = None
     ) -> Part | Bad:
         try:
-            value = _decoder.decode(line.decode())
+            value = _decode(line.decode())
             if type(value) is dict:
                 return self._part(offset, number, line, value, known)
             fault = "is not a JSON object"
@@ -205,6 +205,16 @@ class Lines:
         return str(value.get(self._id_field))
 
 
+def _decode(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """Read a line of JSON; most of the time `JSONDecoder.decode` looks for spaces."""
+    if text.startswith("{"):
+        with suppress(StopIteration):
+            value, end = _scan(text, 0)
+            if text[end:] in ("\n", "", "\r\n"):
+                return value
+    return _decoder.decode(text)  # with the fault, if there is one
+
+
 def canonical(value: dict[str, Any]) -> bytes:
     """Write a record so that all who say the same are written the same."""
     return "".join(_canonical(value, 0)).encode("ascii")
@@ -229,6 +239,7 @@ def _refuse(name: str) -> NoReturn:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse)
+_scan = _decoder.scan_once  # type: ignore[attr-defined] # not in the stubs
 _encoder = json.JSONEncoder(allow_nan=False)
 _canonical = json.encoder.c_make_encoder(  # type: ignore[attr-defined] # not in the stubs
     None,

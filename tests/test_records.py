@@ -26,9 +26,10 @@ def known(part):
 
 
 def test_lines_are_parts_and_blank_lines_are_none():
-    content = b'\xef\xbb\xbf{"a":1}\r\n\n   \n{"a":2}'
+    content = b'\xef\xbb\xbf{"a":1}\r\n\n   \n{"a":2}\n {"a":3} \n{"a":4}'
 
-    assert [(each.line, each.value) for each in parts(content)] == [(1, {"a": 1}), (4, {"a": 2})]
+    found = [(each.line, each.value["a"]) for each in parts(content)]
+    assert found == [(1, 1), (4, 2), (5, 3), (6, 4)]
 
 
 def test_a_part_is_known_by_what_it_says_not_by_how_or_where():
@@ -55,6 +56,7 @@ def test_a_part_with_an_id_is_known_by_it_and_its_content_tells_changes():
         (b"[1]", "not a JSON object"),
         (b'{"id":', "not JSON"),
         (b'{"id":"a","n":NaN}', "not JSON"),
+        (b'{"id":"a"} {"id":"b"}', "not JSON"),
         (b'{"id":"a","n":1e999}', "not JSON"),
         (b'{"id":"a","n":%s}' % (b"9" * 5000), "not JSON"),
         (b"[" * 200_000, "not JSON"),
