@@ -229,7 +229,12 @@ def step_told_before_sync():
     """Let a handler go on before its step is durable."""
     from resumed.runner import Runner
 
+    real = Runner._step_taken
+
     def step_taken(self, report):
+        if report.id not in self._recorder.ledger.items:  # a part's
+            real(self, report)
+            return
         self._recorder.record("stepped", id=report.id, step=report.step, result=report.result)
         self._workers.acknowledge(report.worker, report.id, report.step)
 
@@ -326,6 +331,7 @@ def crc_ignored():
             return None
 
     journal.unseal = unseal
+    journal.judge.__defaults__ = (unseal,)
 
 
 BUGS = {

@@ -294,6 +294,8 @@ def record(gold, folder, plant=None):
     _, ops = stage.drain(
         home, effects, stage.Faults(home, ops=[]), plant, report=lambda faults: faults.ops
     )
+    if ops is None:
+        raise RuntimeError(f"the run to record ended by {sweeps.said(effects)}")
     shutil.rmtree(folder)
     return disks, ops, before
 

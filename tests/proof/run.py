@@ -45,6 +45,7 @@ class Proof:
         self.gold = stage.Gold(folder)
         self.calls = sweeps.calls_of(self.gold, Path(folder) / "calls")
         self.seen = set()
+        self.examples = {}
         self.opens = sweeps.calls_of(self.gold, Path(folder) / "calls", opens=True)
 
     def until(self, seconds):
@@ -145,8 +146,10 @@ class Proof:
         """Name the sweeps that find a planted bug; the quick tier stops at the first."""
         found = []
         for name, sweep in self.finders(bug).items():
-            if sweep().bad:
+            row = sweep()
+            if row.bad:
                 found.append(name)
+                self.examples[bug] = next(iter(row.examples.values()))
                 if self.quick:
                     break
         return found

@@ -33,6 +33,7 @@ END = {
     "job": "done",
     "open": "active",
 }
+PART_ENDS = {"new": "done", "mend": "done", "wait": "waiting"}
 STATES = {"bad": "failed", "hold": "held", "wait": "waiting", "open": "job_opened"}
 
 
@@ -116,7 +117,7 @@ def effects_of(path):
         return [line.split() for line in file]
 
 
-def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset()):
+def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset(), ends=PART_ENDS):
     """Judge a home after its recovery. *before* are the effects' number at the last crash."""
     seen = oracle.look(home)
     faults = seen.faults + oracle.tokens_lost_or_doubled(seen, tokens)
@@ -138,7 +139,6 @@ def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset(
         faults.append(f"the journal leaves {states[state]} {state}")
     # The parts of a job that is right to be in failed/ as a whole are what they were before.
     idle = {kind(part) for token in spared for part in parts_of(token)}
-    ends = {"new": "done", "mend": "done", "wait": "waiting"}
     faults += oracle.judge_jobs(home, seen, {k: v for k, v in ends.items() if k not in idle})
     return faults + judge_effects(effects_of(effects), tokens - spared, crashes, before, past)
 
@@ -255,6 +255,8 @@ def judge_case(gold, folder, case):
     if not any("refused" in each for each in faults):
         judged = {"crashes": crashes, "before": before, "past": past}
         spared = excused(case, oracle.look(home))
+        if case.error == "EACCES" and "requests" in case.place:  # that is closed to us
+            judged["ends"] = {each: end for each, end in PART_ENDS.items() if each != "mend"}
         faults += judge_end(home, effects, gold.tokens, spared=spared, **judged)
         content = (home / "state" / "journal.jsonl").read_bytes()
         if case.at % 8 == 0:

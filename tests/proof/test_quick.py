@@ -35,6 +35,7 @@ def test_nothing_is_lost_doubled_refused_or_silently_wrong(sweeps):
     assert "lost" in run(*sweeps)
 
 
-@pytest.mark.parametrize("bug", ["rewrite_in_place", "retry_sync", "damage_called_torn"])
+# One of each kind; `make proof` plants all of them, and prints which sweep found which.
+@pytest.mark.parametrize("bug", ["rewrite_in_place", "retry_sync", "no_sync", "damage_called_torn"])
 def test_the_harness_finds_a_planted_bug(bug):
     assert "NOTHING" not in run("--planted", bug)
