@@ -1,8 +1,9 @@
 """Measure others on the same files: what can be had from a registry or a distribution.
 
 Each keeps what it promises by default or with its safest setting; that differs, and README.md
-says how. The Python ones are installed into an environment of their own, below build/; GNU
-parallel is left out, and said so, where it is not installed.
+says how. The Python ones are installed into an environment of their own, below build/. GNU
+parallel, and those that need a Redis server, are left out where it is not installed, which is
+said.
 """
 
 import json
@@ -16,6 +17,7 @@ from harness import BUILD, HERE, Row, folder, make_files, median, ratios, rounds
 from throughput import drain, floor
 
 PACKAGES = ("huey", "persist-queue")
+BROKERED = ("rq", "dramatiq")
 
 
 def _environment() -> Path:
@@ -23,7 +25,7 @@ def _environment() -> Path:
     python = BUILD / "peers" / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", BUILD / "peers"], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES, *BROKERED], check=True)
     return python
 
 
@@ -31,11 +33,12 @@ def _peer(python: Path, where: Path, name: str, items: int) -> dict:
     inbox, state = where / "peer", where / "peer-state"
     inbox.mkdir()
     make_files(inbox, items)
-    command = [python, HERE / "peer.py", name, inbox, state]
-    taken = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    script = "brokered.py" if name in BROKERED else "peer.py"
+    command = [python, HERE / script, name, inbox, state]
+    taken = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=HERE).stdout
     shutil.rmtree(inbox)
     shutil.rmtree(state)
-    return json.loads(taken)
+    return json.loads(taken.splitlines()[-1])
 
 
 def _parallel(where: Path, items: int) -> dict:
@@ -61,7 +64,12 @@ def peers(items: int, count: int) -> list[Row]:
             "ours": lambda: drain(where, items, workers=2),
         }
         python = _environment()
-        for name in PACKAGES:
+        names = list(PACKAGES)
+        if shutil.which("redis-server"):
+            names += BROKERED
+        else:
+            print("  RQ and dramatiq are left out: apt install redis-server")
+        for name in names:
             contestants[name] = lambda name=name: _peer(python, where, name, items)
         if shutil.which("parallel"):
             contestants["GNU parallel"] = lambda: _parallel(where, items)
