@@ -200,13 +200,11 @@ class Spool(Folders):
             self._sync_entry(id_)
 
     def retire(self, kept_as: str, id_: str) -> None:
-        """Move a file from ``failed/`` to ``done/``, because another one took its place."""
+        """Move a file that another one replaced from ``failed/`` to ``done/``, as a spare."""
+        folder, slash, last = kept_as.rpartition("/")
+        name = f"{folder}{slash}{durable.spare_name(last, id_)}"
         with suppress(FileNotFoundError):
-            stranger.at(
-                self.fd("failed"),
-                kept_as,
-                lambda folder_fd, last: self.shelve(folder_fd, last, kept_as, id_),
-            )
+            stranger.at(self.fd("failed"), kept_as, lambda fd, at: self.shelve(fd, at, name, id_))
 
     def shelve(self, source_fd: int, source: str, name: str, id_: str) -> str:
         """Move a file of ours into ``done/`` as *name*, or a spare name; durable on return.

@@ -346,6 +346,7 @@ def test_retry_with_a_mended_file_runs_what_is_new_changed_or_failed(
     (reduced,) = job_records(home, "reduced")
     assert reduced["result"] == {"sum": 162, "order": ["new", "x", "p2", "p0", "p1"]}
     assert home.names("failed") == []
+    assert (home.done / "a.jsonl").read_bytes() == fixed.read_bytes()
     assert not list(home.inbox.iterdir())
 
 
