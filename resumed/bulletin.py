@@ -41,6 +41,10 @@ class Bulletin:
             self._sentence = sentence
         return None
 
+    def drained(self, at: float) -> None:
+        """Show that a drain came to its end, after which nobody is missed; *at* is a wall time."""
+        self._now.tell(at, {}, drained_at=at)
+
     def close(self) -> None:
         """Show nothing any more."""
         self._now.close()

@@ -295,3 +295,5 @@ class Daemon:
         self.engine.close()
         if told:
             self._tell("stopped")
+        else:
+            self._bulletin.drained(self.engine.recorder.now())

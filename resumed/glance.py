@@ -60,6 +60,12 @@ class Glance:
     hints: Record
     pace: Pace
 
+    @property
+    def drained_at(self) -> float | None:
+        """Return when a drain ended well, if it was the last that ran here: cron, not a daemon."""
+        at = self.hints["now"].get("drained_at") if self.life.state == "down" else None
+        return at if isinstance(at, float) else None
+
     def told(self, entry: Entry) -> Record:
         """Return what worker and daemon tell of a running item beside the journal."""
         if not isinstance(entry.state, Running) or self.life.state == "down":

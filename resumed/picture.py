@@ -62,6 +62,7 @@ class Picture:
                 "pid": pid,
                 "started_at": _stamp(born),
                 "pulse_at": _stamp(pulse),
+                "drained_at": _stamp(seen.drained_at),
             },
             "healthy": not why,
             "why": why,
@@ -85,7 +86,7 @@ class Picture:
         """Say why the whole is not well; nothing when it is."""
         seen, life = self.glance, self.glance.life
         told = []
-        if life.state == "down":
+        if life.state == "down" and seen.drained_at is None:
             since = f" since {clock(life.pulse_at, self._now)}" if life.pulse_at else ""
             told.append(f"the daemon is not running{since}")
         elif life.state == "hung":
@@ -135,6 +136,8 @@ class Picture:
             born = alive.started_at(life.pid) if life.pid else None
             since = f" since {clock(born, self._now)}" if born else ""
             return "daemon ", f"up{since}{process}"
+        if (drained_at := self.glance.drained_at) is not None:
+            return "daemon ", f"none; the last drain ended at {clock(drained_at, self._now)}"
         told = self.troubles()[0].removeprefix("the daemon ").removeprefix("is ")
         return "daemon ", f"{told}{process}"
 

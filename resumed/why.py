@@ -71,6 +71,9 @@ class Inquiry:
     def _whole(self, name: str) -> Reason | None:
         """Say why nothing is taken, and no attempt begun, whatever file it is."""
         now, life = self._glance.now, self._glance.life
+        if (drained_at := self._glance.drained_at) is not None:
+            told = f"no daemon runs; the last drain ended at {clock(drained_at, now)}"
+            return Reason(name, "next drain", told, "the next 'resumed drain' takes it")
         if life.state == "down":
             since = f", since {clock(life.pulse_at, now)}" if life.pulse_at else ""
             do = "systemctl start resumed, or resumed run"

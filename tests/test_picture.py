@@ -76,6 +76,18 @@ def test_what_a_dead_daemon_told_is_not_believed(draw):
     assert picture.troubles() == [f"the daemon is not running since {picture_time(NOW - 5)}"]
 
 
+def test_after_a_drain_nobody_misses_a_daemon(draw):
+    picture = draw(life=Life("down", None, NOW - 5), now={"drained_at": NOW - 5})
+
+    assert picture.troubles() == []
+    assert f"none; the last drain ended at {picture_time(NOW - 5)}" in text(picture)
+    assert picture.document()["daemon"]["drained_at"]
+
+
+def test_what_an_earlier_drain_left_is_not_told_of_a_daemon_that_lives(draw):
+    assert draw(now={"drained_at": NOW - 5}).document()["daemon"]["drained_at"] is None
+
+
 def picture_time(at):
     from resumed.listing import clock
 

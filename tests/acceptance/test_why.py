@@ -128,14 +128,14 @@ def test_a_missing_marker_is_named(home, told):
     assert told("a.txt") == ("no marker", "waits for its marker a.txt.ok")
 
 
-def test_what_is_no_regular_file_is_left_alone(home, told):
+def test_what_is_no_regular_file_is_left_alone(home, told, monkeypatch):
     (home.inbox / "folder").mkdir()
     (home.inbox / "link").symlink_to("/etc/passwd")
     os.mkfifo(home.inbox / "fifo")
     with socket.socket(socket.AF_UNIX) as listening:
-        os.chdir(home.inbox)
+        monkeypatch.chdir(home.inbox)  # its path is too long for a socket's address
         listening.bind("socket")
-        os.chdir("/")
+        monkeypatch.undo()
 
     for kind, name in (("folder",) * 2, ("symlink", "link"), ("fifo",) * 2, ("socket",) * 2):
         assert told(name) == ("left alone", f"is a {kind}, which is never taken")
@@ -297,3 +297,26 @@ def test_an_item_and_a_new_file_of_its_name_both_answer(home, ctl, why, wait_unt
     (home.inbox / "later").write_text("again")
 
     assert [each["verdict"] for each in why("later")] == ["paused", "waiting"]
+
+
+def test_between_two_drains_nobody_misses_a_daemon(home, told, drain, ctl):
+    home.configure(SETTINGS, handler=HANDLER)
+    (home.inbox / "first").touch()
+    assert drain().returncode == 0
+    (home.inbox / "second").touch()
+
+    verdict, sentence = told(home.inbox / "second")
+
+    assert verdict == "next drain"
+    assert "the last drain ended at" in sentence
+    assert "none; the last drain ended at" in ctl("status").stdout
+    assert ctl("health").stdout.startswith("RESUMED OK")
+
+
+def test_a_daemon_that_was_killed_is_missed_although_a_drain_ran_before(home, told, drain, daemon):
+    home.configure(SETTINGS, handler=HANDLER)
+    assert drain().returncode == 0
+    daemon().kill()
+    (home.inbox / "second").touch()
+
+    assert told(home.inbox / "second")[0] == "daemon down"
