@@ -1,4 +1,4 @@
-"""Measure the parts of a job, beside a loop that appends and syncs each 64."""
+"""Measure the parts of a job, beside a loop that appends and syncs as often."""
 
 import json
 import os
@@ -8,16 +8,21 @@ from pathlib import Path
 
 from harness import Row, folder, home, median, rounds, run, spread
 
+from resumed.progress.embedded import EmbeddedProgress
+from resumed.progress.parts import Parts
 
-def _append(where: Path, parts: int) -> dict:
-    """Append a line for each part, synced each 64."""
+GROUP = 256
+
+
+def _append(where: Path, parts: int, group: int = 64) -> dict:
+    """Append a line for each part, synced each *group*."""
     from floor import line
 
     fd = os.open(where / "bare.jsonl", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     started = time.perf_counter()
     for number in range(parts):
         os.write(fd, line(f"part-{number:07d}", 1))
-        if number % 64 == 63:
+        if number % group == group - 1:
             os.fdatasync(fd)
     os.fdatasync(fd)
     seconds = time.perf_counter() - started
@@ -51,6 +56,43 @@ def parts(count: int, times: int) -> list[Row]:
             f"{rate:,.0f}/s, {spread(shares, ' x bare')}",
             ">= 10,000/s and >= 0.4 x bare",
             rate >= 10_000 and median(shares) >= 0.4,
+            {"rounds": results},
+        )
+    ]
+
+
+def _complete(where: Path, parts: int) -> dict:
+    """Complete the parts of a job that the library keeps in files, a sync for each group."""
+    progress = EmbeddedProgress(folder=where / "jobs")
+    with Parts({"value": number} for number in range(parts)) as encoded:
+        progress.create("job", encoded)
+    started = time.perf_counter()
+    for first in range(0, parts, GROUP):
+        with progress.group():
+            for number in range(first, min(first + GROUP, parts)):
+                progress.complete("job", str(number))
+    seconds = time.perf_counter() - started
+    progress.close()
+    shutil.rmtree(where / "jobs")
+    return {"rate": parts / seconds}
+
+
+def completes(count: int, times: int) -> list[Row]:
+    """Complete parts by the library's embedded backend."""
+    with folder() as where:
+        contestants = {
+            "bare": lambda: _append(where, count, GROUP),
+            "ours": lambda: _complete(where, count),
+        }
+        results = rounds(contestants, times)
+    shares = [each["ours"]["rate"] / each["bare"]["rate"] for each in results]
+    rate = median([each["ours"]["rate"] for each in results])
+    return [
+        Row(
+            f"library: {count:,} parts completed, {GROUP} a group",
+            f"{rate:,.0f}/s, {spread(shares, ' x bare')}",
+            ">= 20,000/s",
+            rate >= 20_000,
             {"rounds": results},
         )
     ]
