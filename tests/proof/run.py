@@ -8,6 +8,8 @@ A row whose faults did not happen, or that finds anything, fails the whole. The 
 plants bugs in the program, in the harness's own processes, and tells which sweep finds each.
 """
 
+# ruff: noqa: PLR0913 - a proof has many knobs
+
 import argparse
 import os
 import random
@@ -38,14 +40,15 @@ NEVER = 1e9
 class Proof:
     """All sweeps, on one gold home; *quick* takes samples and minds the time."""
 
-    def __init__(self, folder, *, quick, seed, processes, seconds=None):
-        self.folder, self.quick, self.processes = folder, quick, processes
+    def __init__(self, folder, *, quick, seed, processes, seconds=None, step=7):
+        self.folder, self.quick, self.processes, self.step = folder, quick, processes, step
         self.seconds = seconds
         self.random = random.Random(seed)
         self.gold = stage.Gold(folder)
         self.calls = sweeps.calls_of(self.gold, Path(folder) / "calls")
         self.seen = set()
         self.examples = {}
+        self.patience = 15
         self.opens = sweeps.calls_of(self.gold, Path(folder) / "calls", opens=True)
 
     def until(self, seconds):
@@ -63,19 +66,22 @@ class Proof:
         return self.some(sweeps.kills(self.calls), 6, "SIGKILL before each call")
 
     def twice(self):
-        return self.some(self.pairs(20 if self.quick else 1500), 3, "SIGKILL twice")
+        return self.some(self.pairs(20 if self.quick else 800), 3, "SIGKILL twice")
 
     def pairs(self, count):
         return sweeps.pairs(self.calls, lambda every: self.random.sample(every, count))
 
     def torn(self):
-        return self.some(sweeps.torn(self.calls, 3), 4, "each write torn")
+        return self.some(sweeps.torn(self.calls, self.step), 4, "each write torn")
 
     def short(self):
-        return self.some(sweeps.short(self.calls, 7), 3, "each short write")
+        return self.some(sweeps.short(self.calls, self.step * 2 - 1), 3, "each short write")
 
     def errors(self):
         return self.some(sweeps.errors(self.opens), 7, "each call, each error")
+
+    def deeds(self):
+        return self.some(sweeps.deeds(self.calls), 4, "producers between any two calls")
 
     def strict(self):
         return self.power("strict", 6)
@@ -109,7 +115,7 @@ class Proof:
     def reals(self):
         if why := reals.available():
             return skipped("SIGKILL, real workers", why)
-        limit = 6 if self.quick else None
+        limit = 6 if self.quick else 60
         until = self.until(8)
         return reals.run(self.gold, self.folder, limit=limit, until=until, processes=self.processes)
 
@@ -146,6 +152,8 @@ class Proof:
         """Name the sweeps that find a planted bug; the quick tier stops at the first."""
         found = []
         for name, sweep in self.finders(bug).items():
+            # The likeliest one is given time; of the others it is told who finds it soon as well.
+            self.patience = 1.5 if found else 15
             row = sweep()
             if row.bad:
                 found.append(name)
@@ -166,7 +174,7 @@ class Proof:
                 cases,
                 bug=bug,
                 first=True,
-                until=time.monotonic() + 15,
+                until=time.monotonic() + self.patience,
                 processes=self.processes,
             )
 
@@ -180,7 +188,7 @@ class Proof:
                 bug=bug,
                 late=late,
                 first=True,
-                until=time.monotonic() + 15,
+                until=time.monotonic() + self.patience,
                 processes=self.processes,
             )
 
@@ -201,7 +209,18 @@ class Proof:
         return {first: every.pop(first), **every}
 
 
-QUICK = ("kills", "twice", "torn", "short", "errors", "strict", "ordered", "damage", "reals")
+QUICK = (
+    "kills",
+    "twice",
+    "torn",
+    "short",
+    "errors",
+    "deeds",
+    "strict",
+    "ordered",
+    "damage",
+    "reals",
+)
 FULL = (*QUICK, "full", "workers", "deep", "ext4", "xfs", "fuzz", "soak")
 
 
@@ -214,7 +233,7 @@ def skipped(name, why):
 def show(row):
     """Print one line of the table, with the first example of each kind of fault."""
     counts = "".join(f"{row.faults[each]:>9}" for each in COLUMNS)
-    print(f"{row.sweep:<28}{row.cases:>8}{row.happened:>10}{counts}{row.seconds:>9.1f}", flush=True)
+    print(f"{row.sweep:<34}{row.cases:>8}{row.happened:>10}{counts}{row.seconds:>9.1f}", flush=True)
     for kind, example in row.examples.items():
         print(f"    {kind}: {example}")
 
@@ -222,7 +241,7 @@ def show(row):
 def prove(proof, names):
     """Run the sweeps and return how many rows are bad."""
     titles = "".join(f"{each:>9}" for each in COLUMNS)
-    print(f"{'sweep':<28}{'cases':>8}{'happened':>10}{titles}{'seconds':>9}")
+    print(f"{'sweep':<34}{'cases':>8}{'happened':>10}{titles}{'seconds':>9}")
     bad = 0
     for name in names:
         row = getattr(proof, name)()
@@ -259,6 +278,7 @@ def main():
     parser.add_argument("--planted", nargs="*", metavar="BUG", help="only these bugs, or all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="stop each sweep after so long")
+    parser.add_argument("--step", type=int, default=7, help="tear writes at each so many bytes")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=", ".join(FULL))
     asked = parser.parse_args()
@@ -267,7 +287,7 @@ def main():
     stage.preload()
     folder = tempfile.mkdtemp(prefix="resumed-proof-", dir=stage.BASE)
     options = {"quick": asked.quick, "seed": asked.seed, "processes": asked.processes}
-    options["seconds"] = asked.seconds
+    options |= {"seconds": asked.seconds, "step": asked.step}
     bad = 0
     try:
         proof = Proof(folder, **options)

@@ -255,6 +255,7 @@ class Faults:
         self.real_syncfs = real_syncfs
         self.happened = False
         self.after_failed_sync = ()
+        self.met = False
 
     def install(self):
         from resumed import durable
@@ -320,15 +321,20 @@ class Faults:
         self.happened = True
         if self.how == "kill":
             REAL["_exit"](KILLED)
+        if self.how in DEEDS:
+            self.met = meddle(Path(self.home, "inbox"), self.how)
         if self.how == "error" and "sync" in name:
             self.ops = []  # what is told from now on is told on the word of a liar
             self.after_failed_sync = self.ops
         return self.how == "error"
 
     def report(self):
-        """Tell to which call the fault happened, and who was told what after a failed sync."""
+        """Tell to which call the fault happened, and who was told what after a failed sync.
+
+        Of a producer's deed it is told whether it met a file.
+        """
         told = [each[1:] for each in self.after_failed_sync if each[0] == "told"]
-        return self.calls[self.at - 1][0] if self.happened else "", told
+        return self.calls[self.at - 1][0] if self.happened else "", told, self.met
 
     def op(self, *words):
         if self.ops is not None:
@@ -440,6 +446,29 @@ class _Raw(io.RawIOBase):
         if not self.closed:
             super().close()
             os.close(self.fd)
+
+
+DEEDS = ("deleted", "replaced", "linked", "written to")
+
+
+def meddle(inbox, deed):
+    """Do what a producer may do to one of its files at any moment; tell if it was there."""
+    path = inbox / "new1"
+    there = os.path.lexists(path)
+    if deed == "replaced":
+        fd = REAL["open"](inbox / ".new4.part", os.O_WRONLY | os.O_CREAT)
+        REAL["write"](fd, b"new4\n")
+        REAL["close"](fd)
+        REAL["rename"](inbox / ".new4.part", path)
+    elif there and deed == "deleted":
+        REAL["unlink"](path)
+    elif there and deed == "linked":
+        REAL["link"](path, inbox / "link1")
+    elif there:
+        fd = REAL["open"](path, os.O_WRONLY)
+        os.pwrite(fd, b"5\n", 4)
+        REAL["close"](fd)
+    return there
 
 
 _faults = None

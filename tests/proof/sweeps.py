@@ -117,7 +117,7 @@ def effects_of(path):
         return [line.split() for line in file]
 
 
-def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset(), ends=PART_ENDS):
+def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset()):
     """Judge a home after its recovery. *before* are the effects' number at the last crash."""
     seen = oracle.look(home)
     faults = seen.faults + oracle.tokens_lost_or_doubled(seen, tokens)
@@ -139,7 +139,7 @@ def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset(
         faults.append(f"the journal leaves {states[state]} {state}")
     # The parts of a job that is right to be in failed/ as a whole are what they were before.
     idle = {kind(part) for token in spared for part in parts_of(token)}
-    faults += oracle.judge_jobs(home, seen, {k: v for k, v in ends.items() if k not in idle})
+    faults += oracle.judge_jobs(home, seen, {k: v for k, v in PART_ENDS.items() if k not in idle})
     return faults + judge_effects(effects_of(effects), tokens - spared, crashes, before, past)
 
 
@@ -231,13 +231,22 @@ def excused(case, seen):
     return closed | {each for each in there if unread and parts_of(each)}
 
 
+def tokens_after(tokens, deed, met):
+    """Say which files there are after a producer's deed, that may have *met* its file."""
+    lost = {"new1\n"} if met and deed in ("deleted", "replaced", "written to") else set()
+    added = {"new4\n"} if deed == "replaced" else set()
+    added |= {"new15\n"} if deed == "written to" and met else set()
+    return tokens - lost | added
+
+
 def judge_case(gold, folder, case):
     """Play one case; return whether its fault happened, and what was wrong after it."""
     home, effects = gold.copy(folder)
     number = getattr(errno, case.error or "EIO")
     plan = stage.Faults(home, case.at, case.how, case.cut, number)
     status, answer = stage.drain(home, effects, plan, report=stage.Faults.report)
-    call, told = answer or (case.call if status == stage.KILLED else "", [])
+    call, told, met = answer or (case.call if status == stage.KILLED else "", [], False)
+    tokens = tokens_after(gold.tokens, case.how if call else "", met)
     faults = [f"told after a failed sync: SILENT {each}" for each in told]
     if case.how == "error" and "sync" in call and status in FINE:
         faults.append("SILENT: went on after a failed sync")
@@ -255,9 +264,11 @@ def judge_case(gold, folder, case):
     if not any("refused" in each for each in faults):
         judged = {"crashes": crashes, "before": before, "past": past}
         spared = excused(case, oracle.look(home))
-        if case.error == "EACCES" and "requests" in case.place:  # that is closed to us
-            judged["ends"] = {each: end for each, end in PART_ENDS.items() if each != "mend"}
-        faults += judge_end(home, effects, gold.tokens, spared=spared, **judged)
+        unasked = case.error == "EACCES" and "requests" in case.place  # the request is closed to us
+        found = judge_end(home, effects, tokens, spared=spared, **judged)
+        faults += [each for each in found if not (unasked and "mend7" in each)]
+        if case.how == "linked" and met:  # two names of one file are two items
+            faults = [each for each in faults if "new1" not in each or "LOST" in each]
         content = (home / "state" / "journal.jsonl").read_bytes()
         if case.at % 8 == 0:
             faults += recover(home, effects, 1)
@@ -281,7 +292,7 @@ def spread(cases, rng):
     turns = Counter()
 
     def turn(case):
-        kind = (case.call, case.place, case.error)
+        kind = (case.how, case.call, case.place, case.error)
         turns[kind] += 1
         return turns[kind]
 
@@ -330,6 +341,15 @@ def errors(calls, names=ERRORS):
         Case("error", at, call, error=name, place=place_of(path))
         for at, (call, path, _) in enumerate(calls, 1)
         for name in names
+    ]
+
+
+def deeds(calls):
+    """Let a producer do something to its file between any two calls."""
+    return [
+        Case(deed, at, call, place=place_of(path))
+        for at, (call, path, _) in enumerate(calls, 1)
+        for deed in stage.DEEDS
     ]
 
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("untraced")
 RUN = Path(__file__).parent / "run.py"
 GROUPS = (
     ("kills", "twice", "torn"),
-    ("short", "errors"),
+    ("short", "errors", "deeds"),
     ("strict", "ordered"),
     ("damage",),
     ("reals",),
