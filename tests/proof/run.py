@@ -66,7 +66,7 @@ class Proof:
         return self.some(sweeps.kills(self.calls), 6, "SIGKILL before each call")
 
     def twice(self):
-        return self.some(self.pairs(20 if self.quick else 800), 3, "SIGKILL twice")
+        return self.some(self.pairs(20 if self.quick else 500), 3, "SIGKILL twice")
 
     def pairs(self, count):
         return sweeps.pairs(self.calls, lambda every: self.random.sample(every, count))
@@ -90,7 +90,7 @@ class Proof:
         return self.power("ordered", 4)
 
     def power(self, model, seconds, **options):
-        cap, limit = (10, 400) if self.quick else (400, 9000)
+        cap, limit = (10, 400) if self.quick else (800, 9000)
         options["share"] = 0.2 if self.quick else 1.0
         return powerloss.run(
             self.gold,
@@ -129,7 +129,7 @@ class Proof:
         return diskfull.run(self.gold, self.folder, until=until, processes=self.processes)
 
     def fuzz(self):
-        return fuzz.run(self.folder, self.seconds or 10)
+        return fuzz.run(self.folder, 10)
 
     def soak(self):
         return soak.run(
@@ -145,8 +145,7 @@ class Proof:
     def cut(self, kind):
         if why := cuts.available(kind, self.folder):
             return skipped(f"power cut, {kind}", why)
-        until = self.until(NEVER)
-        return cuts.run(self.gold, self.folder, kind, until=until, processes=self.processes)
+        return cuts.run(self.gold, self.folder, kind, processes=self.processes)
 
     def find(self, bug):
         """Name the sweeps that find a planted bug; the quick tier stops at the first."""
