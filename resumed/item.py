@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -77,22 +78,21 @@ class Log:
 class Item:
     """One file, or one part of a job, in one attempt.
 
-    *id* is ours and never reused; *name* is the file's name, *path* where it is now. *key* is
-    the same through every retry and resume. *attempt* counts from 1. A part of a job has its
-    record in *part*, its id in *part_id* and the job's in *job*; for a file of its own these
-    are None.
+    *id* is ours and never reused; *name* is the file's name. *key* is the same through every
+    retry and resume. *attempt* counts from 1. A part of a job has its record in *part*, its id in
+    *part_id* and the job's in *job*; for a file of its own these are None.
     """
 
     def __init__(self, assignment: Assignment, scratch: Scratch, out: Path, teller: Teller) -> None:
         self.id = assignment.id
         self.name = assignment.name
-        self.path = Path(assignment.path)
         self.key = assignment.key
         self.attempt = assignment.attempt
         self.part = assignment.part
         self.part_id = assignment.part_id
         self.job = assignment.job
         self.log = Log()
+        self._place = assignment.path
         self._recorded = assignment.steps
         self._scratch = scratch
         self._outputs = Outputs(scratch, out, assignment.id)
@@ -103,6 +103,11 @@ class Item:
         self._recording = threading.Lock()
         self._shown_at = -PROGRESS_SECONDS
         self._over = False
+
+    @cached_property
+    def path(self) -> Path:
+        """Where the file is now."""
+        return Path(self._place)
 
     @property
     def workdir(self) -> Path:

@@ -10,6 +10,7 @@ living item, and is removed like any such scratch folder.
 
 import os
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from resumed import durable
@@ -47,10 +48,16 @@ class Spare:
 class Scratch:
     """The scratch folder of one attempt."""
 
-    def __init__(self, path: Path, spare: Spare) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, spare: Spare) -> None:
         self.used = False
+        self._place = path
         self._spare = spare
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it is, or would be."""
+        # Made for those who ask: to make two of them takes longer than all else of some parts.
+        return Path(self._place)
 
     def folder(self, name: str) -> Path:
         """Return the subfolder ``work`` or ``out``, made if it was not there."""

@@ -137,7 +137,7 @@ class Worker:
         self._marker.begin(assignment.id, assignment.attempt)
         began = {"say": "began", "id": assignment.id, "attempt": assignment.attempt}
         self._channel.say(began)
-        scratch = Scratch(Path(assignment.scratch), self._spare)
+        scratch = Scratch(assignment.scratch, self._spare)
         item = self._item_of(assignment, scratch)
         ended = self._run(item)
         item.close()
