@@ -6,7 +6,8 @@ With ``--json`` `audit` prints one object for what does not agree, nothing when 
 
 `health` one object: ``{"status": "ok", "why": [], "numbers": {"pending": 0, ...}}``, and
 `doctor` one for each finding: ``{"verdict": "fine", "about": "...", "sentence": "..."}``,
-where the verdict is fine, warning or wrong.
+where the verdict is fine, warning or wrong. `metrics` prints the numbers of `health`, and
+`report` ``{"file": "week.html", "since": "2026-11-15T00:00:00.000Z", "until": "..."}``.
 """
 
 import os
@@ -20,6 +21,7 @@ from resumed import audit, durable, glance, health, metrics, text, when
 from resumed.errors import ConfigError, JournalError
 from resumed.health import CRITICAL, UNKNOWN, Health
 from resumed.listing import plural
+from resumed.model import timestamp
 from resumed.site import Site, json_option, pass_site, show_json, show_line
 from resumed.text import escape
 from resumed.view import RefusedError
@@ -68,11 +70,18 @@ def health_command(site: Site, *, as_json: bool) -> int:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Replace this file."
 )
+@json_option
 @pass_site
-def metrics_command(site: Site, output: Path | None) -> None:
-    """Write OpenMetrics text, for node_exporter's textfile collector or by a timer."""
+def metrics_command(site: Site, output: Path | None, *, as_json: bool) -> None:
+    """Write OpenMetrics text, for node_exporter's textfile collector or by a timer.
+
+    With --json the numbers alone, as `health --json` has them.
+    """
     seen = glance.look(site.paths)
     numbers = health.measure(site.paths, seen)
+    if as_json:
+        show_json(numbers)
+        return
     try:
         expect = site.config().expect
     except ConfigError:  # the numbers are right without it
@@ -93,8 +102,9 @@ def metrics_command(site: Site, output: Path | None) -> None:
     help="The page; it is replaced.",
 )
 @click.option("--since", default="1d", show_default=True, help='"1d", "yesterday", "2026-11-22".')
+@json_option
 @pass_site
-def report_command(site: Site, output: Path, since: str) -> None:
+def report_command(site: Site, output: Path, since: str, *, as_json: bool) -> None:
     """Draw a period as one self-contained HTML page."""
     from resumed import chronicle, page, view  # noqa: PLC0415 - for this command only
 
@@ -103,7 +113,10 @@ def report_command(site: Site, output: Path, since: str) -> None:
     ledger = view.look(site.paths).ledger
     drawn = page.page(chronicle.gather(site.paths, ledger, begin, now), str(site.paths.spool))
     _replace(output, drawn)
-    click.echo(f"{output}: written")
+    if as_json:
+        show_json({"file": str(output), "since": timestamp(begin), "until": timestamp(now)})
+    else:
+        click.echo(f"{escape(str(output))}: written")
 
 
 def _replace(file: Path, content: str) -> None:

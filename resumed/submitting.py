@@ -1,4 +1,7 @@
-"""Submit a job of files that stay where they are: `submit`."""
+"""Submit a job of files that stay where they are: `submit`.
+
+With ``--json`` it prints ``{"name": "submitted-20261122T120000-1f0c9b.jsonl", "parts": 3}``.
+"""
 
 import json
 import os
@@ -11,7 +14,8 @@ from resumed import durable, records
 from resumed.errors import UsageError
 from resumed.model import JSON, Record
 from resumed.rules import Rules
-from resumed.site import Site, pass_site
+from resumed.site import Site, json_option, pass_site, show_json
+from resumed.text import escape
 
 
 @click.command("submit")
@@ -19,13 +23,16 @@ from resumed.site import Site, pass_site
 @click.argument("more", nargs=-1, metavar="[PATH...]", type=click.Path())
 @click.option("--meta", "metadata", multiple=True, metavar="KEY=VALUE", help="Told to the reduce.")
 @click.option("--name", default=None, help="The job's name; must match [job] match.")
+@json_option
 @pass_site
-def submit_command(
+def submit_command(  # noqa: PLR0913 - one for each option
     site: Site,
     paths: tuple[str, ...],
     more: tuple[str, ...],
     metadata: tuple[str, ...],
     name: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Make a job of files that stay where they are: a part for each, with its "path".
 
@@ -50,7 +57,10 @@ def submit_command(
         durable.drop(folder, name, (content,))
     finally:
         os.close(folder)
-    click.echo(name)
+    if as_json:
+        show_json({"name": name, "parts": len(chosen)})
+    else:
+        click.echo(escape(name))
 
 
 def _pair(text: str) -> tuple[str, JSON]:

@@ -255,6 +255,15 @@ def test_metrics_are_what_prometheus_reads(say):
 
 
 @pytest.mark.usefixtures("conserved", "up")
+def test_metrics_as_json_are_the_numbers_of_health(say):
+    status, out = say("metrics", "--json")
+
+    numbers = json.loads(out)
+    assert status == 0
+    assert (numbers["failed"], numbers["held"], numbers["pending"]) == (1, 1, 1)
+
+
+@pytest.mark.usefixtures("conserved", "up")
 def test_each_expectation_is_a_metric(say, home):
     home.configure('handler = "handler:process"\n[expect]\nevery = "1d"\ngrowing_failures = 1\n')
 

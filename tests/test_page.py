@@ -1,6 +1,7 @@
 """Draw periods as pages, and see that nothing in them can act."""
 
 import itertools
+import json
 import re
 import sys
 import time
@@ -143,3 +144,16 @@ def test_the_program_writes_the_page(home, paths, recorder, monkeypatch, capsys)
     assert str(out) in capsys.readouterr().out
     assert str(paths.spool) in out.read_text()
     assert time.time() - out.stat().st_mtime < 60
+
+
+def test_the_program_names_the_page_as_json(home, recorder, monkeypatch, capsys):
+    recorder.commit()
+    out = home.path / "report.html"
+    line = ["resumed-ctl", "--home", str(home.path), "report", "-o", str(out), "--json"]
+    monkeypatch.setattr(sys, "argv", line)
+
+    assert commandline.invoke(ctl.program, "resumed-ctl") == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["file"], out.exists()) == (str(out), True)
+    assert told["since"] < told["until"]

@@ -392,7 +392,8 @@ def test_submit_makes_a_job_of_files_that_stay_where_they_are(home, ctl, drain, 
         (tmp_path / f"{n}.txt").write_text("x" * n)
 
     files = [str(tmp_path / f"{n}.txt") for n in range(3)]
-    ctl("submit", "--each", *files, "--meta", "batch=17", "--meta", "who=me")
+    said = ctl("submit", "--each", *files, "--meta", "batch=17", "--meta", "who=me", "--json")
+    assert json.loads(said.stdout)["parts"] == 3
     drain()
 
     (reduced,) = job_records(home, "reduced")
