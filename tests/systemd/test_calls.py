@@ -1,5 +1,6 @@
 """Let the service call for a person: by commands for items and alarms, by a unit for itself."""
 
+import json
 import re
 
 import pytest
@@ -98,3 +99,20 @@ def test_a_unit_is_started_when_the_service_needs_a_person(caller):
     mailed = caller.machine.inside("/run/mailed")
     until(lambda: mailed.exists() and mailed.read_text(), "the unit ran")
     assert mailed.read_text() == "resumed.service\n"
+
+
+def test_the_doctor_finds_nothing_wrong_with_the_unit_as_installed(service):
+    service.start()
+
+    found = [json.loads(line) for line in service.ctl("doctor", "--json").splitlines()]
+
+    assert [each for each in found if each["verdict"] == "wrong"] == []
+    (unit,) = [each for each in found if each["about"] == "unit"]
+    assert unit["verdict"] == "fine", unit
+
+
+def test_the_doctor_names_what_a_drop_in_took_away(service):
+    service.drop_in("[Service]\nProtectHome=no\n")
+    service.start()
+
+    assert "ProtectHome= is not set, so a handler sees everybody's home" in service.ctl("doctor")
