@@ -15,7 +15,7 @@ from resumed.errors import StorageError
 from resumed.model import Identity
 
 _HALF_MADE = re.compile(re.escape(durable.TEMPORARY_PREFIX) + "[0-9a-f]{16}")
-_HEAD_BYTES = 512
+_NOTE_BYTES = 64 << 10
 _MISSING = (FileNotFoundError, NotADirectoryError)
 
 
@@ -96,10 +96,10 @@ def _remove_half(folder_fd: int, name: str) -> None:
     fd = stranger.open_file(folder_fd, name)
     try:
         regular = stranger.kind_of(os.fstat(fd).st_mode) is None
-        head = os.read(fd, _HEAD_BYTES) if regular else b"no file"
+        content = os.read(fd, _NOTE_BYTES) if regular else b"no file"
     finally:
         os.close(fd)
-    if sidecar.is_sidecar(head) or sidecar.FIRST_LINE.encode().startswith(head):
+    if sidecar.half_made(content):
         os.unlink(name, dir_fd=folder_fd)
 
 

@@ -17,6 +17,7 @@ FIRST_LINE = "resumed: why this file is in failed/"
 SUFFIX = ".failure.txt"
 _LONGEST_NAME_BYTES = 255
 _ITEM = "item      "
+_PROMISE = "Steps that were recorded are not repeated while the file stays the same."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,17 @@ def name_for(name: str) -> str:
 def is_sidecar(first_bytes: bytes) -> bool:
     """Tell whether a file that begins so is one of our notes."""
     return first_bytes.splitlines()[:1] == [FIRST_LINE.encode()]
+
+
+def half_made(content: bytes) -> bool:
+    """Tell whether *content* is what a crash left of one of our notes.
+
+    A power cut leaves zeros where text is missing, at the end of it or at its beginning.
+    """
+    text = content.strip(b"\0")
+    if is_sidecar(text) or FIRST_LINE.encode().startswith(text):
+        return True
+    return content.startswith(b"\0") and _PROMISE.encode() in text
 
 
 def belongs_to(content: bytes, item_id: str) -> bool:
@@ -77,7 +89,7 @@ def render(
         "",
         f"    {text.escape(advice.inbox)}",
         "",
-        "Steps that were recorded are not repeated while the file stays the same.",
+        _PROMISE,
     ]
     if failed.output.strip():
         lines += ["", "The last lines of its output:", ""]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from resumed import durable, stranger
+from resumed import durable, sidecar, stranger
 from resumed.arrival import Ready, identity_of
 from resumed.errors import ConfigError, StorageError
 from resumed.folders import SPARES_KEPT, Claimed
-from resumed.model import Identity
+from resumed.model import Failed, Fault, Identity
 from resumed.settings import Paths
 from resumed.spool import FEW, PutAway, Refused, Spool
 
@@ -574,6 +574,21 @@ def test_scratch_folders_of_items_long_over_are_swept(spool, root):
 
 
 # after a crash
+
+
+@pytest.mark.parametrize("kept", [slice(0, 0), slice(0, 1), slice(0, 300), slice(200, None)])
+def test_a_note_that_a_power_cut_filled_with_zeros_is_swept(spool, root, kept):
+    failed = Failed(1, None, Fault("builtins.OSError", "no"), "", 0.0)
+    advice = sidecar.Advice("resumed-ctl", "inbox", 3)
+    note = sidecar.render(failed, item_id=new_id(1), kept_as="a", advice=advice)
+    torn = bytearray(len(note))
+    torn[kept] = note[kept]
+    (root / "failed" / ".resumed-0123456789abcdef").write_bytes(torn)
+    (root / "failed" / ".resumed-0123456789abcdee").write_bytes(b"\0somebody's")
+
+    spool.sweep(set())
+
+    assert os.listdir(root / "failed") == [".resumed-0123456789abcdee"]
 
 
 def test_what_lies_in_active_is_listed_and_empty_folders_are_used_again(spool, root):

@@ -131,13 +131,18 @@ def _read_folders(home: Path, seen: Findings) -> None:
                 if not path.is_file() or OURS.search(name):
                     continue
                 token = path.read_bytes().decode(errors="replace")
+                if place == "failed" and LEFTOVER.search(name) and token.startswith("\0"):
+                    continue  # of a note, no more is there than could be told from a file
                 seen.files.setdefault(token, []).append(str(path.relative_to(home)))
 
 
 def tokens_lost_or_doubled(seen: Findings, tokens: set) -> list:
     """Compare the files with the *tokens* of all that were dropped."""
     faults = [f"LOST {each.strip()}" for each in sorted(tokens - seen.files.keys())]
-    faults += [f"INVENTED or changed {each[:20]!r}" for each in sorted(seen.files.keys() - tokens)]
+    faults += [
+        f"INVENTED or changed {each[:20]!r} in {seen.files[each]}"
+        for each in sorted(seen.files.keys() - tokens)
+    ]
     for token, places in sorted(seen.files.items()):
         if len(places) > 1:
             faults.append(f"DOUBLED {token.strip()}: {places}")
@@ -149,9 +154,12 @@ def leftovers(home: Path, opened: frozenset = frozenset()) -> list:
     found = []
     mine = {f"{each}.work" for each in opened}
     for folder, folders, names in os.walk(home):
-        left = filter(LEFTOVER.search, {*folders, *names} - mine)
+        paths = (os.path.join(folder, each) for each in {*folders, *names} - mine)
+        left = [each for each in paths if LEFTOVER.search(os.path.basename(each))]
         found += [
-            "left over: " + os.path.relpath(os.path.join(folder, each), home) for each in left
+            f"left over: {os.path.relpath(each, home)}"
+            for each in left
+            if not (os.path.isfile(each) and Path(each).read_bytes().startswith(b"\0"))
         ]
     return found
 

@@ -33,7 +33,7 @@ def available():
     return None if shutil.which("strace") else "strace is not installed"
 
 
-def drain(home, effects, trace=()):
+def drain(home, effects, trace=(), limit_seconds=LIMIT_SECONDS):
     """Run the real program; return its status, negative for a signal."""
     with open(f"{effects}.err", "wb") as errors:
         ended = subprocess.run(
@@ -42,7 +42,7 @@ def drain(home, effects, trace=()):
             stdout=errors,
             stderr=errors,
             env=os.environ | {"PROOF_EFFECTS": effects},
-            timeout=LIMIT_SECONDS,
+            timeout=limit_seconds,
             check=False,
         )
     return ended.returncode

@@ -120,10 +120,21 @@ def reduce(job):
 """
 
 
+PLANTED = """
+import runpy, sys
+sys.path.insert(0, {folder!r})
+import planted
+planted.BUGS[{bug!r}]()
+sys.argv[0] = "resumed"
+runpy.run_module("resumed.cli", run_name="__main__", alter_sys=True)
+"""
+
+
 class Soak:
     """One home, everybody who troubles it, and what each of them did."""
 
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, bug=""):
+        self.bug = bug
         self.random = random.Random(seed)
         self.folder = Path(folder)
         self.home = stage.make(self.folder / "home")
@@ -143,9 +154,13 @@ class Soak:
     # the daemon
 
     def command(self, module, *words):
-        verb = ["--home", str(self.home)]
-        return [sys.executable, "-m", module, *(words[:1] if module != "resumed.ctl" else ()),
-                *verb, *(words[1:] if module != "resumed.ctl" else words)]  # fmt: skip
+        home = ["--home", str(self.home)]
+        if module == "resumed.ctl":
+            return [sys.executable, "-m", module, *home, *words]
+        program = ["-m", module]
+        if self.bug:
+            program = ["-c", PLANTED.format(folder=str(Path(__file__).parent), bug=self.bug)]
+        return [sys.executable, *program, words[0], *home, *words[1:]]
 
     def start(self):
         with open(self.folder / "daemon.log", "ab") as log:
@@ -390,9 +405,9 @@ class Soak:
         return faults
 
 
-def run(folder, seconds, seed):
+def run(folder, seconds, seed, bug=""):
     """Soak for so long, and return the row of it."""
-    soak, begun = Soak(folder, seed), time.monotonic()
+    soak, begun = Soak(folder, seed, bug), time.monotonic()
     soak.start()
     threads = [threading.Thread(target=soak.produce, args=(each,)) for each in range(3)]
     threads += [threading.Thread(target=soak.trouble), threading.Thread(target=soak.administer)]
@@ -416,13 +431,14 @@ def run(folder, seconds, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--plant", default="", metavar="BUG", help="one of planted.py")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument(
         "--keep", action="store_true", help="keep the folder when it finds anything"
     )
     asked = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="resumed-soak-", dir=stage.BASE)
-    row = run(folder, asked.seconds, asked.seed)
+    row = run(folder, asked.seconds, asked.seed, asked.plant)
     print(f"{row.cases} files, {row.happened} kills, {row.seconds:.0f} s, seed {asked.seed}")
     print(", ".join(f"{deed} {count}" for deed, count in sorted(row.deeds.items())))
     for kind, count in row.faults.items():

@@ -101,6 +101,7 @@ def process(item):
     }[what]
     return deed()
 """
+LIMIT_SECONDS = 300  # for three hundred deeds, some of which last until the timeout
 FAILED, DONE, GONE, ANY = "failed", "done", "", "failed or done"
 DEEDS = {
     "killed": FAILED,
@@ -144,7 +145,7 @@ def run(folder):
     effects = str(Path(folder) / "workers.effects")
     begun = time.monotonic()
     row = sweeps.Row("workers' worst deeds")
-    status = reals.drain(home, effects)
+    status = reals.drain(home, effects, limit_seconds=LIMIT_SECONDS)
     if status not in sweeps.FINE:
         row.add("drain", True, [f"refused with {status}: {sweeps.said(effects)}"])
     kept = journal(home)
