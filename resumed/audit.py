@@ -13,14 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from resumed import story, view
+from resumed import sidecar, story, view
 from resumed.durable import TEMPORARY_PREFIX
 from resumed.entry import Entry
 from resumed.ledger import Ledger
 from resumed.model import Done, Failed, Held, Record, Removed, Running
 from resumed.paths import Paths
 
-SIDECAR_SUFFIX = ".failure.txt"
 WORK_SUFFIX = ".work"
 LOOKS = 4
 PAUSE_SECONDS = 0.5
@@ -103,9 +102,16 @@ def _missing(paths: Paths, ledger: Ledger) -> Iterator[Discrepancy]:
     for entry in ledger.items.values():
         places = list(_places(paths, entry))
         if places and not any(_is_file_of(entry, place) for place in places):
-            do = "the next start records it as gone" if entry.kept_as else "a start looks for it"
-            sentence = f"{entry.name}: its file is not there; {do}"
+            sentence = f"{entry.name}: {_what_is_there(entry, places)}"
             yield Discrepancy("missing", str(places[0]), sentence, entry.id)
+
+
+def _what_is_there(entry: Entry, places: list[Path]) -> str:
+    """Tell a file that is away from one that another took the place of, as a copy does."""
+    if any(place.is_file() for place in places):
+        return "another file is in its place; move that into the inbox, or away"
+    do = "the next start records it as gone" if entry.kept_as else "a start looks for it"
+    return f"its file is not there; {do}"
 
 
 def _places(paths: Paths, entry: Entry) -> Iterator[Path]:
@@ -140,11 +146,11 @@ def _unknown(paths: Paths, ledger: Ledger, files: dict[str, list[str]]) -> Itera
         if slash and folder.removesuffix(WORK_SUFFIX) not in ledger.items:
             sentence = f"{name}: no record speaks of it; the next start adopts it"
             yield Discrepancy("unknown", str(paths.active / name), sentence)
-    kept = {entry.kept_as for entry in ledger.items.values()}
+    kept = {entry.kept_as for entry in ledger.items.values() if entry.kept_as is not None}
+    notes = {sidecar.name_for(name) for name in kept}
     for shelf in ("hold", "failed"):
         for name in files[shelf]:
-            owner = name.removesuffix(SIDECAR_SUFFIX)
-            if name not in kept and owner not in kept:
+            if name not in kept and name not in notes:
                 sentence = f"{name}: no record speaks of it; move it into the inbox, or away"
                 yield Discrepancy("unknown", str(getattr(paths, shelf) / name), sentence)
 

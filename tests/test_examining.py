@@ -9,7 +9,7 @@ import time
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from resumed import audit, commandline, ctl, doctor, place
+from resumed import audit, commandline, ctl, doctor, place, sidecar
 from resumed.parts import Locks
 from resumed.recorder import Recorder
 from resumed.view import RefusedError
@@ -117,12 +117,25 @@ def test_a_file_that_was_taken_away_is_missing(say, paths, place_of):
     assert say("audit")[1].endswith("1 discrepancy\n")
 
 
+def test_the_note_about_a_file_with_the_longest_name_is_known(say, paths, recorder):
+    name = "n" * 255
+    put(recorder, A, name, paths.failed / name)
+    fail(recorder, A, name)
+    (paths.failed / sidecar.name_for(name)).write_text("why")
+    recorder.commit()
+
+    assert say("audit") == (0, "1 item and 2 files looked at: all agree\n")
+
+
 @pytest.mark.usefixtures("conserved")
 def test_another_file_in_the_place_is_not_the_item(say, paths):
     (paths.failed / "b.txt").rename(paths.spool / "elsewhere")
     (paths.failed / "b.txt").write_text("another")
 
-    assert say("audit")[0] == 1
+    status, out = say("audit")
+
+    assert status == 1
+    assert "b.txt: another file is in its place" in out
 
 
 @pytest.mark.usefixtures("conserved")
