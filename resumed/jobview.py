@@ -135,8 +135,15 @@ def read(paths: Paths, job_id: str) -> JobView:
     for _ in (paths.jobs, paths.jobs / jobbook.ARCHIVE):
         if path := jobbook.find(paths.jobs, job_id):
             with suppress(FileNotFoundError):
-                return _read(path, job_id)
+                return _named(paths, _read(path, job_id))
     raise RefusedError(f"{job_id}: no job has this id; 'resumed-ctl jobs ls' lists them")
+
+
+def _named(paths: Paths, view: JobView) -> JobView:
+    """Name a job whose file could not be read: its journal says nothing but that."""
+    if not view.name and (entry := look(paths).ledger.items.get(view.id)):
+        view.name = entry.name
+    return view
 
 
 def _read(path: Path, job_id: str) -> JobView:

@@ -365,6 +365,17 @@ def test_cancel_skips_the_rest_and_retry_goes_on(home, daemon, ctl, oracle, wait
     assert Counter(line[2] for line in told(oracle, "end")) == {f"p{n}": 1 for n in range(400)}
 
 
+def test_a_job_that_cannot_be_read_is_listed_by_its_name(home, daemon, ctl, wait_until):
+    (home.inbox / "a.csv").write_bytes(b"\xff\xfe,\n1,2\n")
+    process = daemon()
+    wait_until((home.failed / "a.csv.failure.txt").exists, what=process.tail())
+
+    (job,) = [json.loads(line) for line in ctl("jobs", "ls", "--json").stdout.splitlines()]
+
+    assert (job["name"], job["state"]) == ("a.csv", "failed")
+    assert "unusable" in ctl("jobs", "info", "a.csv").stdout
+
+
 def test_ctl_tells_of_jobs(home, daemon, ctl, wait_until):
     drop(home, "a.jsonl", [*SPOILT, {"n": 1}])
     process = daemon()
