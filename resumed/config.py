@@ -226,7 +226,7 @@ def _field(setting: Setting) -> str:
 def _continued(error: ValueError) -> str:
     """Let the words of a kind follow the name of the setting."""
     words = str(error)
-    return f"= {words}" if words[:1] in "'\"-0123456789[{" else words
+    return f"= {words}" if words[:1] in "'\"-0123456789[{" or "is not a" in words else words
 
 
 def _unknown(*key: str) -> str:

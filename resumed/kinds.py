@@ -8,6 +8,7 @@ import builtins
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -57,19 +58,25 @@ def number(value: Value) -> int:
     """Accept a whole number that is not negative."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    raise ValueError("must be a whole number")
+    raise ValueError("must be a whole number, 0 or more")
 
 
 def number_from_1(value: Value) -> int:
     """Accept a whole number of at least one."""
-    if number(value) >= 1:
-        return number(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - as all mistakes here
+    if value >= 1:
+        return value
     raise ValueError("must be at least 1")
 
 
 def auto_or_number(value: Value) -> int:
     """Accept a whole number, or leave it to the program."""
-    return AHEAD_AUTO if value == "auto" else number(value)
+    if value == "auto":
+        return AHEAD_AUTO
+    with suppress(ValueError):
+        return number(value)
+    raise ValueError('must be a whole number, 0 or more, or "auto"')
 
 
 def switch(value: Value) -> bool:
