@@ -87,6 +87,10 @@ class _Group:
             "names": self.names,
         }
 
+    def shown(self, by: str) -> str:
+        """Write what they have in common, harmless for a terminal; a reason is so already."""
+        return self.group if by == "reason" else escape(self.group)
+
 
 def _print_groups(
     site: Site, by: str, failed: list[tuple[Entry, Failed]], *, as_json: bool
@@ -108,7 +112,7 @@ def _print_groups(
         return
     show(
         [
-            (str(each.count), listing.moment(max(each.times)), escape(each.group), _example(each))
+            (str(each.count), listing.moment(max(each.times)), each.shown(by), _example(each))
             for each in ordered
         ]
     )

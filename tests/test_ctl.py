@@ -258,6 +258,18 @@ def test_failures_that_differ_only_in_numbers_are_one_reason(say):
     assert say("failures", "--by", "reason").out.splitlines()[0].endswith("=f0.txt, ...")
 
 
+def test_what_harms_a_terminal_is_escaped_once_in_a_reason(say, past):
+    item_id = id_at(1, 1)
+    past.claim(item_id, "a", inode=1)
+    error = {"kind": "builtins.ValueError", "text": "no \x1b and\nno"}
+    past.record("failed", id=item_id, output="", attempt=1, step=None, error=error)
+    past.commit()
+
+    told = say("failures", "--by", "reason").out
+
+    assert "ValueError: no \\x1b and\\nno" in told
+
+
 @pytest.mark.usefixtures("many_failures")
 @pytest.mark.parametrize(
     ("text", "groups"),
