@@ -273,6 +273,7 @@ class Daemon:
             self._tell("reload_refused", why=str(error))
             raise NotNowError(f"refused, the old configuration stays: {error}") from error
         self.config = config
+        self._lookout.use(config, rules(config))
         self.engine.recorder.record("reloaded")
         self._tell("reloaded")
         return "reloaded"

@@ -21,17 +21,29 @@ class Lookout:
     ) -> None:
         """*wake* is called from another thread when there is something to `take`."""
         self._tell = tell
+        self._wake = wake
         self._inbox = str(config.paths.inbox)
         self._seconds = config.rescan_seconds
         self._on = False
         self._fault: str | None = None
-        self._watch = Watch(
+        self._watch = self._made(config, rules)
+
+    def _made(self, config: Config, rules: Rules) -> Watch:
+        return Watch(
             config.paths.inbox,
             config.paths.requests,
             recursive=config.recursive,
             temporary=rules.temporary,
-            wake=wake,
+            wake=self._wake,
         )
+
+    def use(self, config: Config, rules: Rules) -> None:
+        """Listen as a new configuration says; the caller scans after this."""
+        self._seconds = config.rescan_seconds
+        self._watch.stop()
+        self._watch = self._made(config, rules)
+        if self._on:
+            self.listen()
 
     def listen(self) -> None:
         """Begin, or begin anew; the caller scans after this."""

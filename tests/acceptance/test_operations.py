@@ -39,6 +39,21 @@ def test_a_reload_takes_the_new_handler(home, daemon, ctl, wait_until):
     wait_until(lambda: answer()[-1] == "new")
 
 
+def test_a_reload_that_lets_subfolders_in_hears_what_arrives_there(home, daemon, ctl, wait_until):
+    seldom = 'handler = "handler:process"\nsettle = 0\nrescan = "1h"\n'
+    home.configure(seldom, handler=ECHO)
+    running = daemon()
+    (home.inbox / "sub").mkdir()
+    home.configure(seldom + "recursive = true\n", handler=ECHO)
+    drop(home, "sub/before")
+
+    ctl("reload")
+    wait_until((home.done / "sub/before").exists, what=running.tail())
+    drop(home, "sub/after")
+
+    wait_until((home.done / "sub/after").exists, what=running.tail())
+
+
 def test_a_bad_configuration_is_refused_and_the_old_one_stays(home, daemon, ctl, wait_until):
     home.configure(QUICK, handler=ECHO)
     running = daemon()
