@@ -2,6 +2,7 @@
 
 import os
 import selectors
+import shutil
 import stat
 import tempfile
 import time
@@ -14,7 +15,7 @@ from resumed.errors import ConfigError, Mistake
 from resumed.launch import Launch
 from resumed.pool import Pool
 from resumed.report import Loaded, LoadFailed
-from resumed.settings import Config
+from resumed.settings import Command, Config, Step
 from resumed.spool import Spool
 
 LOAD_SECONDS = 60.0
@@ -31,8 +32,7 @@ def check(config: Config) -> list[Mistake]:
         with_place = config.paths.spool
         mistakes += [Mistake(with_place, 0, problem) for problem in spool.prove()]
         spool.close()
-    mistakes += _check_handler(config)
-    return mistakes
+    return mistakes + _check_handler(config) + _check_programs(config)
 
 
 def in_use(config: Config) -> bool:
@@ -57,6 +57,25 @@ def _check_state(config: Config) -> list[Mistake]:
     if mode & stat.S_IWOTH:
         return [Mistake(state, 0, "may be written by everybody: chmod o-w")]
     return []
+
+
+def _check_programs(config: Config) -> list[Mistake]:
+    """Look for each program where a start of it would."""
+    handler = config.handler
+    steps = handler if isinstance(handler, tuple) else (Step("command", handler),)
+    named = [(step.name, step.run) for step in steps]
+    named += [(name, getattr(config, name)) for name in ("probe", "on_failure", "on_alarm")]
+    return [
+        Mistake(config.file, 0, f"{name}: no program {run.argv[0]!r}; install it, or name its path")
+        for name, run in named
+        if isinstance(run, Command) and not _may_be_there(run.argv[0])
+    ]
+
+
+def _may_be_there(program: str) -> bool:
+    # What depends on the item, or on the folder of an attempt, is not known before.
+    depends = "{" in program or ("/" in program and not program.startswith("/"))
+    return depends or shutil.which(program) is not None
 
 
 def _check_handler(config: Config) -> list[Mistake]:

@@ -79,6 +79,16 @@ def test_check_tries_the_handler_and_the_folders(resumed, home):
     assert "chmod o-w" in checked.stderr
 
 
+def test_check_looks_for_the_programs(resumed, home):
+    home.configure('command = ["no-such-program", "{path}"]\non_failure = ["/no/such/hook"]\n')
+
+    checked = resumed("check", "--home", home.path)
+
+    assert checked.returncode == 78
+    assert "command: no program 'no-such-program'; install it" in checked.stderr
+    assert "on_failure: no program '/no/such/hook'; install it" in checked.stderr
+
+
 def test_check_says_when_an_instance_is_at_work(resumed, home, daemon):
     home.active.chmod(0o700)
     daemon()
