@@ -108,7 +108,7 @@ def test_damage_that_a_growing_file_explains_is_looked_at_again(recorder, paths,
 def test_a_journal_that_never_rests_is_told_of(recorder, paths, monkeypatch):
     claim(recorder)
     monkeypatch.setattr(view, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(view, "_look_once", lambda _: None)
+    monkeypatch.setattr(view, "_look_once", lambda *_: None)
 
     with pytest.raises(RefusedError, match="try again"):
         view.look(paths)
