@@ -72,7 +72,9 @@ def retry_command(  # noqa: PLR0913 - its options
         return _replace(site, names, file, dry_run=dry_run, as_json=as_json)
     chosen_by = reason is not None or since is not None
     if everything == bool(names) and not (chosen_by and not names):
-        raise click.UsageError("name items, or say --all, --reason or --since")
+        raise click.UsageError(
+            "name items, or say --all, --reason or --since; --all goes with no names"
+        )
     if everything and not (chosen_by or dry_run):
         return _tell(ask(site.paths, "retry", all=True, fresh=fresh), as_json=as_json)
     ledger = view.look(site.paths).ledger
@@ -105,7 +107,7 @@ def hold_command(site: Site, names: tuple[str, ...], *, as_json: bool) -> int:
 def release_command(site: Site, names: tuple[str, ...], *, everything: bool, as_json: bool) -> int:
     """Let held items go on."""
     if everything == bool(names):
-        raise click.UsageError("name items, or say --all")
+        raise click.UsageError("name items, or say --all; not both")
     if everything:
         return _tell(ask(site.paths, "release", all=True), as_json=as_json)
     return _wish(site, "release", _choose(site, "release", names), as_json=as_json)

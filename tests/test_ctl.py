@@ -270,6 +270,16 @@ def test_what_harms_a_terminal_is_escaped_once_in_a_reason(say, past):
     assert "ValueError: no \\x1b and\\nno" in told
 
 
+@pytest.mark.parametrize(
+    ("verb", "told"), [("retry", "--all goes with no names"), ("release", "not both")]
+)
+def test_names_beside_all_are_refused_as_what_they_are(say, verb, told):
+    refused = say(verb, "--all", "a.txt")
+
+    assert refused.status == 2
+    assert told in refused.err
+
+
 @pytest.mark.usefixtures("many_failures")
 @pytest.mark.parametrize(
     ("text", "groups"),
