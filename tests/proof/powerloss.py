@@ -367,7 +367,7 @@ def cuts_of_recovery(folder, state, rng, count, seen):
     return list(itertools.islice(different(every, seen), count))
 
 
-def run_deep(gold, folder, *, first, second, seen, seed=2, processes=2):
+def run_deep(gold, folder, *, first, second, seen, seed=2, processes=2, until=None):
     """Cut the power in the recovery from *first* states, *second* times each."""
     rng = random.Random(seed)
     disks, ops, before = record(gold, Path(folder) / "record")
@@ -377,7 +377,8 @@ def run_deep(gold, folder, *, first, second, seen, seed=2, processes=2):
         for state in rng.sample(every, min(first // 2, len(every))):
             states += cuts_of_recovery(Path(folder) / "deep", state, rng, second, seen)
     row = sweeps.Row("power loss, twice")
-    play(row, gold, folder, states, crashes=2, processes=processes)
+    rng.shuffle(states)
+    play(row, gold, folder, states, crashes=2, processes=processes, until=until)
     return row
 
 

@@ -106,7 +106,13 @@ class Proof:
 
     def deep(self):
         return powerloss.run_deep(
-            self.gold, self.folder, first=160, second=60, seen=self.seen, processes=self.processes
+            self.gold,
+            self.folder,
+            first=60 if self.seconds else 160,
+            second=60,
+            seen=self.seen,
+            processes=self.processes,
+            until=self.until(NEVER),
         )
 
     def damage(self):
