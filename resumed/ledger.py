@@ -7,8 +7,8 @@ file and never looks at a clock, so the same records always add up to the same l
 The kinds and their particulars (*id* is in each that is about an item)::
 
     claimed      id, name, inode, size, mtime_ns, owner; changed: true when the file was
-                 changed while it ran and begins anew; replaced: true when a job was given
-                 another one; in a rewritten journal also
+                 changed while it ran and begins anew; replaced: true when a person gave
+                 the item another one; in a rewritten journal also
                  attempts, failures, crashes, changes and kept_as, as they stood
     started      id, attempt
     stepped      id, step, result

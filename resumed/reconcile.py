@@ -71,11 +71,36 @@ class Reconciler:
                 return True
         if self._spool.reclaim(entry.id, entry.name, entry.identity):
             return True
+        if self._take_changed(entry, where):
+            return True
         for folder in where if entry.kept_as else ():
             if self._may_be_in(folder, entry):
                 self._stay(entry, folder)
                 return False
         self._recorder.record("gone", id=entry.id, why="its file is in none of our folders")
+        return False
+
+    def _take_changed(self, entry: Entry, where: Sequence[Shelf]) -> bool:
+        """Take what a person made of a kept file, by an editor or from a backup, as a new file."""
+        kept_as = entry.kept_as
+        others = self._recorder.ledger.items.values()
+        if kept_as is None or any(e.kept_as == kept_as for e in others if e is not entry):
+            return False
+        for folder in where:
+            with suppress(StorageError):
+                found = self._spool.find_kept(folder, kept_as)
+                if found and self._spool.take_back(folder, kept_as, entry.id, entry.name, found):
+                    if folder == "failed":
+                        self.remove_sidecar(kept_as, entry.id)
+                    self._recorder.record(
+                        "claimed",
+                        id=entry.id,
+                        name=entry.name,
+                        **found._asdict(),
+                        owner=entry.owner,
+                        replaced=True,
+                    )
+                    return True
         return False
 
     def _forget_note(self, entry: Entry) -> None:
