@@ -85,7 +85,9 @@ class Claims:
                 self._forget_note(entry.kept_as, entry.id)
             self._recorder.record("retried", id=claimed.id, fresh=False)
             return entry
-        self._recorder.record_lazily("claimed", **particulars(claimed))
+        # Durable before the first attempt, which is told the key: without this record a power
+        # cut would have the file adopted under another one.
+        self._recorder.record("claimed", **particulars(claimed))
         return items[claimed.id]
 
 

@@ -73,6 +73,14 @@ def test_a_claim_makes_entries_in_its_order(claim, recorder):
     assert list(recorder.ledger.items.values()) == entries
 
 
+def test_a_power_cut_does_not_change_the_key_that_a_first_attempt_was_told(claim, recorder):
+    """The next commit comes before anything is given out; it has to sync."""
+    claim(1, 1.0)
+
+    assert recorder.urgent
+    assert recorder.commit()
+
+
 def test_claims_that_are_used_quickly_grow_to_a_limit(claims, claim):
     now, rooms = 0.0, []
     for _ in range(6):
