@@ -141,7 +141,7 @@ def clock() -> Clock:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The emulated server takes most of the time there is; `make proof` has more of it.
     for item in items:
-        if "[reopened-dynamodb" in item.nodeid:
+        if "[reopened-dynamodb" in item.nodeid or "[dynamodb-each all" in item.nodeid:
             item.add_marker(pytest.mark.slow)
 
 
