@@ -174,6 +174,19 @@ def test_a_daemon_that_hangs_is_the_reason(home, running, told):
     assert verdict == "daemon hung"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_daemon_that_hangs_is_known_after_two_minutes(home, running, told, wait_until):
+    running.signal(signal.SIGSTOP)
+    (home.inbox / "a.txt").write_text("text")
+
+    assert told("a.txt")[0] == "ready"
+    wait_until(lambda: told("a.txt")[0] == "daemon hung", 150)
+
+    running.signal(signal.SIGCONT)
+    wait_until((home.done / "a.txt").exists)
+
+
 @pytest.mark.usefixtures("running")
 def test_a_pause_is_the_reason_and_its_end_is_named(home, ctl, why):
     ctl("pause")

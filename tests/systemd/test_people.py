@@ -132,6 +132,10 @@ def test_an_unreadable_file_is_a_clean_failure(people):
     people.start()
     people.sh(f"cd; chmod 600 source; cp source {INBOX}/secret", user="alice")
 
+    said = people.ctl("why", f"{INBOX}/secret", user="alice")
+    assert "unreadable: " in said
+    assert "let user resumed read it" in said
+
     people.await_end("secret", seconds=100)
 
     assert people.names("failed") == ["secret"]
