@@ -139,7 +139,9 @@ def test_an_unreadable_file_is_a_clean_failure(people):
     people.await_end("secret", seconds=100)
 
     assert people.names("failed") == ["secret"]
-    sidecar = people.run("cat", f"{SPOOL}/failed/secret.failure.txt").stdout
+    note = people.machine.inside(f"{SPOOL}/failed/secret.failure.txt")
+    until(note.exists, "the note is there")
+    sidecar = note.read_text()
     assert re.search("read", sidecar)
     assert re.search("chmod|permission|resumed-ctl", sidecar)
     assert people.active()
