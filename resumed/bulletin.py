@@ -42,7 +42,7 @@ class Bulletin:
         return None
 
     def drained(self, at: float) -> None:
-        """Show that a drain came to its end, after which nobody is missed; *at* is a wall time."""
+        """Show that a drain ended well, after which nobody is missed; *at* is a wall time."""
         self._now.tell(at, {}, drained_at=at)
 
     def close(self) -> None:

@@ -296,5 +296,5 @@ class Daemon:
         self.engine.close()
         if told:
             self._tell("stopped")
-        else:
+        elif not self.engine.space.on:
             self._bulletin.drained(self.engine.recorder.now())

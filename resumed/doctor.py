@@ -37,18 +37,14 @@ def examine(config: Config) -> Iterator[Finding]:
         _watches,
         _space,
         _clock,
-        hardening.examine,
+        hardening.unit,
     )
     for trial in trials:
         try:
             yield from trial(config)
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
-            yield Finding(
-                "wrong",
-                trial.__name__.strip("_").replace("examine", "unit"),
-                f"{place}{error.strerror}",
-            )
+            yield Finding("wrong", trial.__name__.strip("_"), f"{place}{error.strerror}")
 
 
 def _user(config: Config) -> Iterator[Finding]:

@@ -77,6 +77,8 @@ def metrics_command(site: Site, output: Path | None, *, as_json: bool) -> None:
 
     With --json the numbers alone, as `health --json` has them.
     """
+    if as_json and output is not None:
+        raise click.UsageError("--json goes without --output")
     seen = glance.look(site.paths)
     numbers = health.measure(site.paths, seen)
     if as_json:

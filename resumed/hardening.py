@@ -36,21 +36,21 @@ _ALSO = ("LoadState", "User", "DynamicUser", "CapabilityBoundingSet", "Type")
 _DANGEROUS = frozenset({"cap_sys_admin", "cap_sys_ptrace", "cap_sys_module", "cap_dac_override"})
 
 
-def examine(config: Config) -> Iterator[Finding]:
+def unit(config: Config) -> Iterator[Finding]:
     """Find the unit of an instance and judge it; say so where there is none."""
     if not BOOTED.is_dir():
         yield Finding("fine", "unit", "no systemd here: nothing restarts it, nothing confines it")
         return
-    unit = _unit_of(config)
-    if unit is None:
+    name = _unit_of(config)
+    if name is None:
         yield Finding("fine", "unit", "no systemd unit runs this instance")
         return
     try:
-        shown = _show(unit)
+        shown = _show(name)
     except (OSError, subprocess.SubprocessError) as error:
-        yield Finding("warning", "unit", f"{unit}: systemctl does not tell about it ({error})")
+        yield Finding("warning", "unit", f"{name}: systemctl does not tell about it ({error})")
         return
-    yield from judge(unit, dict(line.split("=", 1) for line in shown.splitlines() if "=" in line))
+    yield from judge(name, dict(line.split("=", 1) for line in shown.splitlines() if "=" in line))
 
 
 def judge(unit: str, properties: Mapping[str, str]) -> Iterator[Finding]:

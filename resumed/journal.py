@@ -156,9 +156,9 @@ def _open(path: Path) -> BinaryIO:
     except OSError as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        if error.errno not in (errno.ELOOP, errno.ENXIO):
-            raise StorageError(str(path), error) from error
-        descriptor = os.open(os.devnull, os.O_RDONLY)  # a symlink or a socket is no file either
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink, a socket
+            raise JournalCorruptError(path, 1, "is not a regular file") from error
+        raise StorageError(str(path), error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise JournalCorruptError(path, 1, "is not a regular file")

@@ -7,7 +7,7 @@ from resumed.entry import Entry
 from resumed.jobbook import JobBook
 from resumed.jobledger import REPAIRED
 from resumed.jobyard import JobYard
-from resumed.model import Fault, Open
+from resumed.model import Fault, Open, Record
 from resumed.openjob import OpenJob
 from resumed.piecework import as_entry
 from resumed.records import UnusableError, key
@@ -45,14 +45,7 @@ def open_job(  # noqa: PLR0913 - what a job depends on
     if book.torn:
         tell("torn", file=str(book.path), bytes=book.torn.length_bytes, kept_as="*.tail-*")
     if ledger.closed is not None:
-        if ledger.closed["kind"] == REPAIRED:  # of which nobody was told yet
-            book.record("closed", error={**ledger.closed, "kind": "damaged"})
-            book.close()
-            raise RefusedError(Fault("damaged", ledger.closed["text"]))
-        if isinstance(entry.state, Open):
-            book.close()
-            raise RefusedError(Fault(ledger.closed["kind"], ledger.closed["text"]))
-        book.record("retried", key=None, fresh=False)
+        _take_up(entry, book, ledger.closed)
     try:
         lines = reader(yard.opener(entry), entry.name, id_field)
     except UnusableError as error:
@@ -74,6 +67,18 @@ def open_job(  # noqa: PLR0913 - what a job depends on
         path=yard.path(entry),
         lock=yard.lock(entry.id),
     )
+
+
+def _take_up(entry: Entry, book: JobBook, closed: Record) -> None:
+    """Take a closed job up again, unless it only has to be put into ``failed/`` yet."""
+    if closed["kind"] == REPAIRED:  # of which nobody was told yet
+        book.record("closed", error={**closed, "kind": "damaged"})
+        book.close()
+        raise RefusedError(Fault("damaged", closed["text"]))
+    if isinstance(entry.state, Open):
+        book.close()
+        raise RefusedError(Fault(closed["kind"], closed["text"]))
+    book.record("retried", key=None, fresh=False)
 
 
 def _charge(entry: Entry, book: JobBook, max_crashes: int) -> None:

@@ -31,7 +31,7 @@ def note(active_fd: int, id_: str, name: str, inode: int) -> None:
 def forget(active_fd: int, id_: str, name: str) -> None:
     """Remove the note about *name*, if it is one that has a note."""
     if "/" in name:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # the next start sweeps
             os.unlink(id_ + SUFFIX, dir_fd=active_fd)
 
 

@@ -82,26 +82,26 @@ class Reconciler:
 
     def _take_changed(self, entry: Entry, where: Sequence[Shelf]) -> bool:
         """Take what a person made of a kept file, by an editor or from a backup, as a new file."""
-        kept_as = entry.kept_as
-        others = self._recorder.ledger.items.values()
-        if kept_as is None or any(e.kept_as == kept_as for e in others if e is not entry):
-            return False
-        for folder in where:
+        for folder in where if entry.kept_as else ():
+            kept_as = str(entry.kept_as)
             with suppress(StorageError):
                 found = self._spool.find_kept(folder, kept_as)
-                if found and self._spool.take_back(folder, kept_as, entry.id, entry.name, found):
+                if found is None or self._is_anothers(folder, kept_as, entry):
+                    continue
+                if self._spool.take_back(folder, kept_as, entry.id, entry.name, found):
                     if folder == "failed":
                         self.remove_sidecar(kept_as, entry.id)
-                    self._recorder.record(
-                        "claimed",
-                        id=entry.id,
-                        name=entry.name,
-                        **found._asdict(),
-                        owner=entry.owner,
-                        replaced=True,
-                    )
+                    about = {"id": entry.id, "name": entry.name, "owner": entry.owner}
+                    self._recorder.record("claimed", **about, **found._asdict(), replaced=True)
                     return True
         return False
+
+    def _is_anothers(self, folder: Shelf, kept_as: str, entry: Entry) -> bool:
+        return any(
+            each.kept_as == kept_as and self._destination(each) == folder
+            for each in self._recorder.ledger.items.values()
+            if each is not entry
+        )
 
     def _forget_note(self, entry: Entry) -> None:
         """Unlink the note that a crash left in ``failed/`` after its file had been fetched."""

@@ -276,6 +276,14 @@ def test_metrics_as_json_are_the_numbers_of_health(say):
     assert (numbers["failed"], numbers["held"], numbers["pending"]) == (1, 1, 1)
 
 
+@pytest.mark.usefixtures("conserved")
+def test_metrics_as_json_and_a_file_are_one_too_many(say, home):
+    status, _ = say("metrics", "--json", "-o", str(home.path / "x.prom"))
+
+    assert status == 2
+    assert not (home.path / "x.prom").exists()
+
+
 @pytest.mark.usefixtures("conserved", "up")
 def test_each_expectation_is_a_metric(say, home):
     home.configure('handler = "handler:process"\n[expect]\nevery = "1d"\ngrowing_failures = 1\n')

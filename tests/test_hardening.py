@@ -59,7 +59,7 @@ def test_a_unit_that_is_not_there_is_no_fault():
 def test_without_systemd_that_is_said(home, monkeypatch, tmp_path):
     monkeypatch.setattr(hardening, "BOOTED", tmp_path / "nothing")
 
-    [found] = hardening.examine(config.load(None, home=home.path))
+    [found] = hardening.unit(config.load(None, home=home.path))
 
     assert (found.verdict, found.about) == ("fine", "unit")
     assert found.sentence.startswith("no systemd here")
@@ -73,7 +73,7 @@ def test_the_unit_is_the_one_of_the_configuration_file(home, monkeypatch, tmp_pa
     systemctl.chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
-    [found] = hardening.examine(config.load(None, home=home.path))
+    [found] = hardening.unit(config.load(None, home=home.path))
 
     assert "resumed@resumed.service is not there" in found.sentence
     assert place.DEFAULT_FILE.name == "resumed.toml"
@@ -84,7 +84,7 @@ def test_a_systemctl_that_fails_is_told(home, monkeypatch, tmp_path):
     monkeypatch.setattr(hardening, "DEFAULT_FILE", home.path / "resumed.toml")
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    [found] = hardening.examine(config.load(None, home=home.path))
+    [found] = hardening.unit(config.load(None, home=home.path))
 
     assert found.verdict == "warning"
     assert "systemctl does not tell" in found.sentence
@@ -93,6 +93,6 @@ def test_a_systemctl_that_fails_is_told(home, monkeypatch, tmp_path):
 def test_an_instance_of_its_own_has_no_unit(home, monkeypatch, tmp_path):
     monkeypatch.setattr(hardening, "BOOTED", tmp_path)
 
-    [found] = hardening.examine(config.load(None, home=home.path))
+    [found] = hardening.unit(config.load(None, home=home.path))
 
     assert found.sentence == "no systemd unit runs this instance"

@@ -89,3 +89,17 @@ def test_the_file_of_another_item_is_not_taken_for_a_changed_one(home, failed, d
     assert [each["id"] for each in home.records("started")].count(ids[0]) <= 1
     assert [each["attempt"] for each in home.records("failed") if each["id"] == ids[1]] == [1, 2]
     assert failed.read_text() == "bad too"
+
+
+def test_a_held_item_of_the_name_is_no_reason_to_lose_a_changed_one(home, failed, drain, ctl):
+    (home.inbox / "a.txt").write_text("later")
+    drain()
+    ctl("hold", "a.txt")
+    drain()
+    assert (home.hold / "a.txt").exists()
+    failed.write_text("good")
+
+    drain("--retry-failures")
+
+    assert (home.done / "a.txt").read_text() == "good"
+    assert (home.hold / "a.txt").read_text() == "later"

@@ -333,3 +333,11 @@ def test_a_daemon_that_was_killed_is_missed_although_a_drain_ran_before(home, to
     (home.inbox / "second").touch()
 
     assert told(home.inbox / "second")[0] == "daemon down"
+
+
+def test_a_drain_that_had_no_space_did_not_end_well(home, drain, ctl):
+    home.configure(SETTINGS.replace("settle", 'reserve = "10000T"\nsettle'), handler=HANDLER)
+    (home.inbox / "a.txt").touch()
+    drain()
+
+    assert "RESUMED CRITICAL" in ctl("health", status=2).stdout
