@@ -96,8 +96,8 @@ class Engine(Assembly):
 
     @property
     def _ready(self) -> int:
-        """Count what was claimed and waits for a worker, or to be opened."""
-        return self.schedule.ready + self.foreman.queued
+        """Count what was claimed, waits for its turn and keeps further files in the inbox."""
+        return self.schedule.ready + self.foreman.surplus
 
     def rescan(self) -> None:
         """Look at the whole inbox again, and whether what we keep is still where we put it."""

@@ -99,9 +99,9 @@ class Foreman(PieceWork):
         return sum(job.roll.counts[roll.PENDING] for job in self.jobs.values() if job.ready)
 
     @property
-    def queued(self) -> int:
-        """Count the jobs that were not opened yet."""
-        return len(self.queue)
+    def surplus(self) -> int:
+        """Count the jobs that wait to be opened and hold up the claiming of other files."""
+        return self.queue.surplus
 
     @property
     def working(self) -> bool:

@@ -35,6 +35,15 @@ class JobQueue:
         """Count those that wait."""
         return len(self._queue)
 
+    @property
+    def surplus(self) -> int:
+        """Count those that wait beyond the first hundred.
+
+        A job may have to wait long, for an attempt of before or for jobs of hours; the first
+        ones hold up no other file. The rest stays in the inbox, so that memory is bounded.
+        """
+        return max(0, len(self._queue) - MOST_OPEN)
+
     def __contains__(self, entry: Entry) -> bool:
         """Tell whether a job waits."""
         return entry in self._queue

@@ -82,12 +82,16 @@ def test_a_retry_that_meets_a_new_file_of_the_name_keeps_both(home, daemon, ctl,
 
     wait_until(lambda: home.records("retried") and settled(home))
     texts = [text for name, text in contents(home.failed).items() if "failure" not in name]
+    assert len(contents(home.failed)) == 4
     assert sorted(texts) == ["the first", "the second"]
     assert contents(home.inbox) == contents(home.done) == {}
 
 
 def settled(home) -> bool:
-    return len(home.names("failed")) == 2 and not any(home.active.glob("*/a.txt"))
+    """Tell whether both files failed, each with its note whole under its own name."""
+    entries = sorted(each.name for each in home.failed.iterdir())
+    whole = len(entries) == 4 and not any(each.startswith(".") for each in entries)
+    return whole and not any(home.active.glob("*/a.txt"))
 
 
 def test_a_handler_that_writes_its_output_over_an_existing_one_keeps_both(home, daemon, wait_until):

@@ -168,6 +168,7 @@ def test_a_job_whose_old_attempt_still_runs_is_not_opened_before_it_ends(home, d
 
     began = time.monotonic()
     (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
+    wait_until(lambda: home.records("retried"), what=process.tail)
     (home.inbox / "b.jsonl").write_text('{"id": "y"}\n')
     wait_until((home.done / "b.jsonl").exists, what=process.tail)
     assert len(home.records("job_opened")) == 2
