@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 APART = "is on another file system or mount than active/; put both on one, or move the spool"
+_FACTS_BYTES = 4096
 
 
 def apart(one: Path, other: Path) -> bool:
@@ -16,16 +17,25 @@ def apart(one: Path, other: Path) -> bool:
     return None not in (here, there) and here != there
 
 
-def _mount(folder: Path) -> str | None:
+def _mount(folder: Path) -> bytes | None:
+    """Return the number of the mount that a folder is on; asked often, so by plain calls."""
     try:
         fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        facts = Path(f"/proc/self/fdinfo/{fd}").read_text()
+        facts = _facts(fd)
     except OSError:
         return None
     finally:
         os.close(fd)
-    lines = (line.partition(":") for line in facts.splitlines())
-    return next((value.strip() for key, _, value in lines if key == "mnt_id"), None)
+    lines = (line.partition(b":") for line in facts.splitlines())
+    return next((value.strip() for key, _, value in lines if key == b"mnt_id"), None)
+
+
+def _facts(fd: int) -> bytes:
+    told = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(told, _FACTS_BYTES)
+    finally:
+        os.close(told)

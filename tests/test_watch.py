@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from watchdog.events import DirCreatedEvent, FileClosedEvent, FileDeletedEvent, FileModifiedEvent
 
-from resumed import stranger, watch
+from resumed import ear, stranger, watch
 from resumed.hints import BURST_EVENTS, Hints
 from resumed.rules import Rules
 from resumed.watch import Watch
@@ -167,10 +167,10 @@ def test_the_birth_of_a_temporary_file_is_seen_while_it_is_there(root):
     (root / "inbox" / "a.part").touch()
     inode = (root / "inbox" / "a.part").stat().st_ino
 
-    watch._Ear(root / "inbox", heard, TEMPORARY).dispatch(
+    ear.Ear(root / "inbox", heard, TEMPORARY).dispatch(
         FileClosedEvent(str(root / "inbox" / "a.part"))
     )
-    watch._Ear(root / "inbox", heard, TEMPORARY).dispatch(
+    ear.Ear(root / "inbox", heard, TEMPORARY).dispatch(
         FileClosedEvent(str(root / "inbox" / "gone.part"))
     )
     heard.lost()
@@ -206,11 +206,11 @@ def test_an_arrival_by_rename_from_elsewhere_is_not_taken_for_complete(listener,
 
 
 def test_a_ghost_is_believed_in_for_a_second_only():
-    ear = watch._Ear(Path("/inbox"), None, TEMPORARY)
-    ear._ghosts.extend([10.0, 10.5])
+    hearer = ear.Ear(Path("/inbox"), None, TEMPORARY)
+    hearer._ghosts.extend([10.0, 10.5])
 
-    assert ear._was_temporary("", 11.2)
-    assert not ear._was_temporary("", 11.3)
+    assert hearer._was_temporary("", 11.2)
+    assert not hearer._was_temporary("", 11.3)
 
 
 # what our own claims do
@@ -447,7 +447,7 @@ def test_an_exception_in_our_own_code_is_trouble_and_not_the_end(listener, root,
     def break_down(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(watch._Ear, "_hear", break_down)
+    monkeypatch.setattr(ear.Ear, "_hear", break_down)
     (root / "inbox" / "a").touch()
     listener.wait(lambda heard: heard.trouble)
     monkeypatch.undo()
@@ -464,10 +464,10 @@ def test_a_loop_that_cannot_be_woken_does_not_end_the_watch(root):
 
     heard = watch.Heard(wake)
 
-    watch._Bell(heard).dispatch(None)
-    ear = watch._Ear(root / "inbox", heard, TEMPORARY)
+    ear.Bell(heard).dispatch(None)
+    hearer = ear.Ear(root / "inbox", heard, TEMPORARY)
     heard.take()
-    ear.dispatch(FileClosedEvent(str(root / "inbox" / "a")))
+    hearer.dispatch(FileClosedEvent(str(root / "inbox" / "a")))
 
     assert heard.take().names == ("a",)
 
@@ -481,16 +481,16 @@ def test_a_loop_that_cannot_be_woken_does_not_end_the_watch(root):
 def test_what_is_no_arrival_is_no_hint(event):
     heard = watch.Heard(lambda: None)
 
-    watch._Ear(Path("/inbox"), heard, TEMPORARY).dispatch(event)
+    ear.Ear(Path("/inbox"), heard, TEMPORARY).dispatch(event)
 
     assert heard.take() == Hints()
 
 
 def test_a_burst_is_counted():
     heard = watch.Heard(lambda: None)
-    ear = watch._Ear(Path("/inbox"), heard, TEMPORARY)
+    hearer = ear.Ear(Path("/inbox"), heard, TEMPORARY)
     for _ in range(20 * BURST_EVENTS):
-        ear.dispatch(FileClosedEvent("/inbox/a"))
+        hearer.dispatch(FileClosedEvent("/inbox/a"))
         if heard.take().scan:
             return
 
@@ -502,11 +502,11 @@ def test_releases_that_pair_moves_tell_the_temporary_name_themselves(root):
 
     heard = watch.Heard(lambda: None)
     (root / "inbox" / "a").touch()
-    ear = watch._Ear(root / "inbox", heard, TEMPORARY)
+    hearer = ear.Ear(root / "inbox", heard, TEMPORARY)
 
-    ear.dispatch(FileMovedEvent(str(root / "inbox" / "a.tmp"), str(root / "inbox" / "a")))
-    ear.dispatch(FileMovedEvent(str(root / "inbox" / "b"), ""))
-    ear.dispatch(DirCreatedEvent(str(root / "inbox" / "sub")))
+    hearer.dispatch(FileMovedEvent(str(root / "inbox" / "a.tmp"), str(root / "inbox" / "a")))
+    hearer.dispatch(FileMovedEvent(str(root / "inbox" / "b"), ""))
+    hearer.dispatch(DirCreatedEvent(str(root / "inbox" / "sub")))
 
     hints = heard.take()
     assert hints.names == ("a",)
@@ -524,6 +524,39 @@ def test_releases_without_filters_are_scheduled_without(root):
     watch._schedule(old, "ear", root, recursive=True)
 
     assert old.scheduled == ("ear", str(root), True)
+
+
+# the way of a hint
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """The threads in which our ears heard something."""
+    found = set()
+    real = ear.Ear.hear
+
+    def hear(self, *what):
+        found.add(threading.current_thread())
+        real(self, *what)
+
+    monkeypatch.setattr(ear.Ear, "hear", hear)
+    return found
+
+
+@pytest.mark.skipif(RELEASE < 7, reason="older releases hear in the thread of the emitter")
+def test_a_plain_event_is_heard_in_the_thread_that_reads_it(threads, listener, root):
+    (root / "inbox" / "a").touch()
+    listener.wait(lambda heard: "a" in heard.names)
+
+    assert threads == {listener.watch._observer._inotify_fd}
+
+
+def test_no_event_waits_for_the_thread_of_the_observer(threads, listener, root):
+    (root / "inbox" / "a").touch()
+    (root / "inbox" / "sub").mkdir()
+    listener.wait(lambda heard: "a" in heard.names and heard.scan)
+
+    assert listener.watch._observer not in threads
 
 
 # stopping
