@@ -34,9 +34,13 @@ class Worker:
 
 
 def play(cases, judge, *, processes=2, until=None, prepare=None, limit_seconds=LIMIT_SECONDS):
-    """Yield (case, what *judge* made of its number and it, or None for one that hung)."""
+    """Yield (case, what *judge* made of its number and it, or None for one that hung).
+
+    It ends at the moment *until*, but never before each process has judged a case: a sweep
+    that was late from the start would prove nothing.
+    """
     numbered = enumerate(cases)
-    workers = []
+    workers, judged = [], 0
     try:
         for _ in range(processes):
             workers.append(_start(judge, prepare, workers))
@@ -45,9 +49,10 @@ def play(cases, judge, *, processes=2, until=None, prepare=None, limit_seconds=L
             for worker in _ready(workers, until):
                 case = worker.case
                 for answer in _answers(worker):
+                    judged += 1
                     yield case, answer
                     _give(worker, numbered)
-            if until is not None and time.monotonic() > until:
+            if until is not None and judged >= processes and time.monotonic() > until:
                 return
             for each in [each for each in workers if each.case is not None]:
                 if time.monotonic() - each.since > limit_seconds:
@@ -64,7 +69,7 @@ def play(cases, judge, *, processes=2, until=None, prepare=None, limit_seconds=L
 
 def _ready(workers, until):
     busy = {each.answers: each for each in workers if each.case is not None}
-    rest = 1.0 if until is None else max(0.0, min(1.0, until - time.monotonic()))
+    rest = 1.0 if until is None else max(0.05, min(1.0, until - time.monotonic()))
     return [busy[fd] for fd in select.select(list(busy), [], [], rest)[0]]
 
 
