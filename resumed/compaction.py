@@ -12,9 +12,9 @@ from pathlib import Path
 
 from resumed import durable, history, journal
 from resumed.errors import JournalCorruptError, JournalVersionError
-from resumed.journal import Journal, Reading, Torn
+from resumed.journal import Journal
 from resumed.ledger import Ledger, UnknownKindError
-from resumed.model import Fact, Record
+from resumed.model import Fact, Reading, Record, Torn
 
 FRESH, PREVIOUS = "journal.new", "journal.prev"
 INITIALISED = "initialised"

@@ -16,8 +16,8 @@ from typing import BinaryIO
 from resumed import compaction, durable, journal
 from resumed.errors import JournalCorruptError, JournalVersionError
 from resumed.jobledger import JobLedger
-from resumed.journal import Journal, Reading
-from resumed.model import Record
+from resumed.journal import Journal
+from resumed.model import Reading, Record
 
 ARCHIVE = "archive"
 SYNC_SECONDS = 0.1

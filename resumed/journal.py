@@ -29,14 +29,14 @@ import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
 from resumed import __version__, durable
 from resumed.errors import JournalCorruptError, JournalVersionError, StorageError
-from resumed.model import Fact, Record, timestamp, to_json
+from resumed.model import NOTHING_READ, Fact, Reading, Record, Torn, timestamp, to_json
 
 FORMAT = 1
 LINE_LIMIT_BYTES = 1 << 20
@@ -47,33 +47,8 @@ _START = re.compile(rb'\{"n":\d+,"s":\d+,"g":')
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined] # not in the stubs
 _frame = itemgetter("n", "s", "g", "at", "kind")
 _FRAME_KINDS = (int, int, str, str, str)
+Apply = Callable[[Record], None]
 Decode = Callable[[bytes], Record | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Torn:
-    """Describe the unfinished end of a journal: where it begins, and its bytes' number."""
-
-    offset_bytes: int
-    length_bytes: int
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Tell how a journal was found: how far it is sound, and what was torn off.
-
-    *news* counts the facts since the last rewriting; *closed* says that the last group was
-    proved to be synced.
-    """
-
-    generation: str
-    last: int
-    synced: int
-    length_bytes: int
-    news: int
-    closed: bool
-    torn: Torn | None
 
 
 def seal(number: int, synced: int, generation: str, fact: Fact) -> bytes:
@@ -108,11 +83,10 @@ def unseal(line: bytes) -> Record | None:
 
 def lines(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines of *file*; one that is too long comes in pieces, which are bad."""
-    while line := file.readline(LINE_LIMIT_BYTES):
-        yield line
+    yield from iter(lambda: file.readline(LINE_LIMIT_BYTES), b"")
 
 
-def read(path: Path, apply: Callable[[Record], None]) -> Reading:
+def read(path: Path, apply: Apply) -> Reading:
     """Give each sound record at *path* to *apply*, oldest first, and judge the end.
 
     Reads only. The header is given too, as a record of the kind ``opened``.
@@ -127,11 +101,14 @@ def read(path: Path, apply: Callable[[Record], None]) -> Reading:
 
 
 def judge(
-    path: Path, file: BinaryIO, apply: Callable[[Record], None], decode: Decode = unseal
+    path: Path, file: BinaryIO, apply: Apply, decode: Decode = unseal, since: Reading = NOTHING_READ
 ) -> Reading:
-    """Do what `read` does with an open file; *decode* may tell less of a line than `unseal`."""
-    number = length = synced = news = 0
-    generation = kind = ""
+    """Do what `read` does with an open file; *decode* may tell less of a line than `unseal`.
+
+    The file stands where *since* ends, up to which somebody read it before.
+    """
+    number, length, synced, news = since.last, since.length_bytes, since.synced, since.news
+    generation, kind = since.generation, SYNCED if since.closed else ""
     for line in lines(file):
         record = decode(line)
         if record is None or record["n"] != number + 1:

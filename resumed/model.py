@@ -68,6 +68,35 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """Describe the unfinished end of a journal: where it begins, and its bytes' number."""
+
+    offset_bytes: int
+    length_bytes: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Tell how a journal was found: how far it is sound, and what was torn off.
+
+    *news* counts the facts since the last rewriting; *closed* says that the last group was
+    proved to be synced.
+    """
+
+    generation: str
+    last: int
+    synced: int
+    length_bytes: int
+    news: int
+    closed: bool
+    torn: Torn | None
+
+
+NOTHING_READ = Reading("", 0, 0, 0, 0, closed=False, torn=None)
+
+
 class Identity(NamedTuple):
     """Tell whether a file is the same file, without reading it."""
 

@@ -6,19 +6,21 @@ part, and `whole` says so.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from resumed.model import Record, instant
+from resumed.model import Record, timestamp
 from resumed.paths import Paths
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 HOURS = 24
 READ_BYTES = 16 << 20
 _ENDING = re.compile(rb'\{"n":(\d+),"s":(\d+),"g":"(\w+)","at":"([^"]+)","kind":"(?:done|failed)"')
+_SIGNS = (b'"kind":"done"', b'"kind":"failed"')  # found sooner than all that stands before them
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -48,22 +50,23 @@ class Pace:
 
 def measure(paths: Paths, now: float) -> Pace:
     """Count up to *now*."""
+    # Times are compared as they are written: to read them takes longer than all the rest.
+    edges = [_written(now - ago * HOUR) for ago in range(HOURS, -1, -1)]
+    minute_ago = _written(now - MINUTE)
     seen: set[tuple[bytes, bytes]] = set()
     hours = [0] * HOURS
-    minute = hour = 0
+    minute = 0
     whole = True
     for path in _files(paths, now):
         with suppress(FileNotFoundError):
             content, complete = _end_of(path)
             whole = whole and complete
             for key, at in _endings(content):
-                age = now - at
-                if key not in seen and 0 <= age < DAY:
+                if key not in seen and edges[0] < at <= edges[-1]:
                     seen.add(key)
-                    hours[HOURS - 1 - int(age // HOUR)] += 1
-                    minute += age < MINUTE
-                    hour += age < HOUR
-    return Pace(minute, hour, sum(hours), tuple(hours), whole)
+                    hours[bisect_left(edges, at) - 1] += 1
+                    minute += at > minute_ago
+    return Pace(minute, hours[-1], sum(hours), tuple(hours), whole)
 
 
 def sparkline(counts: tuple[int, ...]) -> str:
@@ -87,9 +90,19 @@ def _end_of(path: Path) -> tuple[bytes, bool]:
         return file.read(), length <= READ_BYTES
 
 
-def _endings(content: bytes) -> Iterator[tuple[tuple[bytes, bytes], float]]:
-    for found in _ENDING.finditer(content):
-        number, synced, generation, at = found.groups()
-        # Lines of a rewritten file's beginning retell what was counted already.
-        if int(number) > int(synced):
-            yield (generation, number), instant(at.decode())
+def _endings(content: bytes) -> Iterator[tuple[tuple[bytes, bytes], bytes]]:
+    """Yield generation and number of each ending, and its time as it is written."""
+    for sign in _SIGNS:
+        place = -1
+        while (place := content.find(sign, place + 1)) >= 0:
+            found = _ENDING.match(content, content.rfind(b"\n", 0, place) + 1)
+            if found is None or found.end() != place + len(sign):
+                continue  # a cut line, or words in somebody's result
+            number, synced, generation, at = found.groups()
+            # Lines of a rewritten file's beginning retell what was counted already.
+            if int(number) > int(synced):
+                yield (generation, number), at
+
+
+def _written(at: float) -> bytes:
+    return timestamp(at).encode("ascii")

@@ -172,7 +172,7 @@ def _from_previous(path: Path, found: Findings) -> Ledger | None:
     ledger = Ledger()
     try:
         with view.open_journal(path.with_name(PREVIOUS)) as file:
-            reading, _ = view.tally(path.with_name(PREVIOUS), file, ledger)
+            reading = view.tally(path.with_name(PREVIOUS), file, ledger)
         if reading.generation != header["replaces"]:
             return None
         for _, record in found.records:

@@ -2,19 +2,22 @@
 
 Every line is checked as a replay checks it: its checksum, its number, its generation, and the end
 of the file. But what a line tells is decoded only for the items that end up in a wanted state;
-the others are counted by the kinds of their lines. No second truth is kept anywhere: whatever
-was done to the file, the answer is that of a replay, without the other items.
+the others are counted by the kinds of their lines. No second truth is kept: the answer is that
+of a replay, without the other items. Where a part was skimmed before, `resumed.bookmark` tells
+what was in it, and only the rest is read.
 """
 
 import re
 import zlib
 from collections import Counter
 from collections.abc import Container
+from itertools import chain
 from typing import BinaryIO
 
-from resumed import journal
+from resumed import bookmark, journal
+from resumed.bookmark import Bookmark
 from resumed.ledger import Ledger, UnknownKindError
-from resumed.model import Record
+from resumed.model import Reading, Record
 
 _HEAD = re.compile(
     rb'\{"n":(\d+),"s":(\d+),"g":"(\w+)","at":"[^"]*","kind":"(\w+)"'
@@ -48,12 +51,14 @@ _COUNTED = frozenset(kind.encode() for kind in _ENDINGS)
 class Skim:
     """Follow the states of all items, and where in the file their lines are."""
 
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+    def __init__(self, known: Bookmark | None = None) -> None:
+        """Go on after what is *known*."""
+        self._known = known
+        self._counts: Counter[str] = Counter(known.counts if known else {})
         self._states: dict[str, str] = {}
         self._places: dict[str, list[int]] = {}
-        self._of_all: list[int] = []
-        self._place = self._next = 0
+        self._of_all: list[int] = list(known.of_all) if known else []
+        self._place = self._next = known.reading.length_bytes if known else 0
         self._generation = b"", ""
 
     def decode(self, line: bytes) -> Record | None:
@@ -89,8 +94,8 @@ class Skim:
             self._apply_to_all(kind, record)
             return
         item_id = record["id"]
-        if kind == "claimed" and item_id not in self._places:
-            self._places[item_id] = []
+        if item_id not in self._places:
+            self._begin(item_id, kind)
         self._places[item_id].append(self._place)
         after = self._after(kind, item_id)
         if after is None:
@@ -103,7 +108,13 @@ class Skim:
     def settle(self, file: BinaryIO, ledger: Ledger, states: Container[str]) -> dict[str, int]:
         """Add the items in one of *states* up; return how many others there are, by state."""
         unread: Counter[str] = Counter()
-        places = self._of_all
+        places = list(self._of_all)
+        for state, count in (self._known.by_state() if self._known else {}).items():
+            if self._known and state in states:
+                for number in self._known.in_state(state):
+                    places += self._known.places_of(number)
+            else:
+                unread[state] += count
         for item_id, state in self._states.items():
             if state in states:
                 places += self._places[item_id]
@@ -117,6 +128,20 @@ class Skim:
             ledger.apply(record)
         ledger.counts = dict(self._counts)
         return dict(unread)
+
+    def mark(self, reading: Reading) -> Bookmark:
+        """Put all that is known into a bookmark, where *reading* ends."""
+        fresh = ((each, state, self._places[each]) for each, state in self._states.items())
+        items = chain(self._known.items() if self._known else (), fresh)
+        return bookmark.make(reading, self._counts, self._of_all, items)
+
+    def _begin(self, item_id: str, kind: str) -> None:
+        """Take up an item that is known already, or a new one."""
+        known = self._known.take(item_id) if self._known else None
+        if known is not None:
+            self._states[item_id], self._places[item_id] = known
+        elif kind == "claimed":
+            self._places[item_id] = []
 
     def _apply_to_all(self, kind: str, record: Record) -> None:
         if kind in _WHOLE:

@@ -9,11 +9,12 @@ import os
 import time
 from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
-from resumed import compaction, durable, journal
+from resumed import bookmark, compaction, durable, journal
+from resumed.bookmark import Bookmark
 from resumed.errors import (
     JournalCorruptError,
     JournalError,
@@ -21,9 +22,8 @@ from resumed.errors import (
     ResumedError,
     StorageError,
 )
-from resumed.journal import Reading
 from resumed.ledger import Ledger, UnknownKindError
-from resumed.model import Record
+from resumed.model import NOTHING_READ, Reading, Record
 from resumed.paths import Paths
 from resumed.skim import Skim
 
@@ -91,54 +91,84 @@ def open_journal(path: Path) -> BinaryIO:
         raise JournalCorruptError(path, 1, f"cannot be opened ({error.strerror})") from error
 
 
-def tally(
-    path: Path, file: BinaryIO, ledger: Ledger, states: Container[str] | None = None
-) -> tuple[Reading, Mapping[str, int]]:
+def tally(path: Path, file: BinaryIO, ledger: Ledger) -> Reading:
     """Add up the records of an open journal; *path* is for messages.
-
-    Returns how it was found, and how many items are in other than the wanted *states*.
 
     Raises:
         JournalError: There is damage, or a record makes no sense after those before it.
     """
-    last = 0
-    skim = Skim() if states is not None else None
+    with _Sense(path, ledger.apply) as sense:
+        return journal.judge(path, file, sense.apply)
 
-    def apply(record: Record) -> None:
-        nonlocal last
-        last = record["n"]
-        (skim or ledger).apply(record)
 
-    try:
-        if skim is None or states is None:
-            return journal.judge(path, file, apply), {}
-        reading = journal.judge(path, file, apply, skim.decode)
-        return reading, skim.settle(file, ledger, states)
-    except UnknownKindError as error:
-        raise JournalVersionError(path, last, f"a record of an unknown kind, {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        fault = f"a record that contradicts those before it ({error})"
-        raise JournalCorruptError(path, last, fault) from error
+class _Sense:
+    """Say of what cannot be added up in which line it is."""
+
+    def __init__(self, path: Path, apply: journal.Apply, line: int = 0) -> None:
+        self._path, self._apply, self._line = path, apply, line
+
+    def apply(self, record: Record) -> None:
+        self._line = record["n"]
+        self._apply(record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, UnknownKindError):
+            fault = f"a record of an unknown kind, {error}"
+            raise JournalVersionError(self._path, self._line, fault) from error
+        if isinstance(error, KeyError | TypeError | ValueError):
+            fault = f"a record that contradicts those before it ({error})"
+            raise JournalCorruptError(self._path, self._line, fault) from error
+
+
+def _read(path: Path, file: BinaryIO, states: Container[str] | None) -> tuple[View, Skim | None]:
+    """Read an open journal; return what was skimmed, too, where that is worth a bookmark."""
+    if states is None:
+        ledger = Ledger()
+        return View(ledger, tally(path, file, ledger)), None
+    known = bookmark.find(path, file)
+    if known is not None:
+        with suppress(JournalError):  # all is read again before anything is said against it
+            return _skim(path, file, states, known)
+    return _skim(path, file, states, None)
+
+
+def _skim(
+    path: Path, file: BinaryIO, states: Container[str], known: Bookmark | None
+) -> tuple[View, Skim | None]:
+    skim, ledger = Skim(known), Ledger()
+    since = known.reading if known else NOTHING_READ
+    file.seek(since.length_bytes)
+    with _Sense(path, skim.apply, since.last) as sense:
+        reading = journal.judge(path, file, sense.apply, skim.decode, since)
+        unread = skim.settle(file, ledger, states)
+    fresh = reading.length_bytes - since.length_bytes
+    worth = fresh >= bookmark.WORTH_BYTES and reading.torn is None
+    return View(ledger, reading, None, unread), skim if worth else None
 
 
 def _look_once(path: Path, states: Container[str] | None) -> View | JournalError | None:
     """Read once; None when the file was changed or replaced meanwhile, an error if not."""
-    ledger = Ledger()
     with open_journal(path) as file:
-        before = _face(os.fstat(file.fileno()))
+        before = os.fstat(file.fileno())
         try:
-            reading, unread = tally(path, file, ledger, states)
+            view, skim = _read(path, file, states)
         except JournalError as error:
-            return error if _face(os.fstat(file.fileno())) == before else None
-        doubt = None
+            return error if _face(os.fstat(file.fileno())) == _face(before) else None
         try:
             durable.sync(file.fileno())
         except StorageError as error:
-            doubt = str(error)
+            view, skim = replace(view, doubt=str(error)), None
         now = os.fstat(file.fileno())
         with suppress(FileNotFoundError):
-            if path.stat().st_ino == now.st_ino and now.st_size >= reading.length_bytes:
-                return View(ledger, reading, doubt, unread)
+            length = view.reading.length_bytes if view.reading else 0
+            if path.stat().st_ino == now.st_ino and now.st_size >= length:
+                if skim and view.reading:
+                    seen_ns = before.st_mtime_ns if before.st_size == length else 0
+                    bookmark.keep(path, file, skim.mark(view.reading), seen_ns)
+                return view
     return None
 
 

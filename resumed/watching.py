@@ -11,10 +11,9 @@ from contextlib import closing, suppress
 from resumed import glance, journal, pace
 from resumed.errors import JournalCorruptError
 from resumed.glance import Glance
-from resumed.journal import Reading
 from resumed.ledger import Ledger
 from resumed.listing import fold
-from resumed.model import Record
+from resumed.model import Reading, Record
 from resumed.paths import Paths
 from resumed.picture import Picture
 from resumed.view import Follower, View

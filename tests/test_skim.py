@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resumed import durable, journal, place, view
+from resumed import bookmark, durable, journal, place, view
 from resumed.documents import STATES, state_name
 from resumed.errors import JournalCorruptError, JournalVersionError
 from resumed.model import Fact
@@ -190,3 +192,153 @@ def test_status_and_failures_tell_what_they_told(journalled, ctl):
     assert status["counts"] == {state: states.count(state) for state in STATES}
     failures = [json.loads(line) for line in ctl("failures", "--json").stdout.splitlines()]
     assert failures == [each for each in listed if each["state"] == "failed"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Lend a cache, and think each journal worth a bookmark."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setattr(bookmark, "WORTH_BYTES", 0)
+    return folder / "resumed"
+
+
+def answer(paths, states):
+    """Return all that a look tells, to be compared."""
+    try:
+        seen = view.look(paths, states)
+    except JournalCorruptError as error:
+        return str(error)
+    ledger = seen.ledger
+    told = (ledger.counts, ledger.paused, ledger.version, seen.reading, seen.unread)
+    return ledger.items, list(ledger.items), told
+
+
+def without_bookmark(paths, states):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", "/nonexistent")
+        return answer(paths, states)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
+)
+@given(CHOICES, st.sets(st.integers(0, 80)), st.sets(st.sampled_from(STATES)))
+def test_a_look_that_goes_on_after_a_bookmark_tells_the_same(paths, cache, choices, looks, states):
+    for left in (*paths.state.glob("journal*"), *paths.state.glob("initialised")):
+        left.unlink()
+    past = Past(paths)
+    for turn, (number, choice) in enumerate(choices):
+        past.go(number, choice)
+        past.recorder.commit()
+        if turn in looks:
+            assert answer(paths, states) == without_bookmark(paths, states)
+    past.close()
+
+    assert answer(paths, {"failed"}) == without_bookmark(paths, {"failed"})
+    assert answer(paths, states) == without_bookmark(paths, states)
+    assert list(cache.iterdir())
+
+
+def bytes_read(action):
+    """Count what this process read from files while it did something."""
+    before = read_so_far()
+    action()
+    return read_so_far() - before
+
+
+def read_so_far():
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+@pytest.fixture
+def long_journal(paths):
+    """Write a journal of which a bookmark has a small part only."""
+    past = Past(paths)
+    for number in range(2, 2000):
+        for choice in (0, 0, 5, 0):
+            past.go(number, choice)
+    past.close()
+    return paths.journal
+
+
+def test_only_what_came_after_the_bookmark_is_read(long_journal, paths, cache, monkeypatch):
+    length = long_journal.stat().st_size
+
+    monkeypatch.setattr(bookmark, "WORTH_BYTES", 1000)
+    first = bytes_read(lambda: view.look(paths, {"running"}))
+    second = bytes_read(lambda: view.look(paths, {"running"}))
+
+    assert list(cache.iterdir())
+    assert first > length
+    assert second < length / 2
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_changed_journal_makes_a_bookmark_void(journalled, paths):
+    content = journalled.read_bytes()
+    states = {"waiting", "failed"}
+    ends = [at + 1 for at, byte in enumerate(content) if byte == ord("\n")]
+    view.look(paths, states)
+
+    for at in range(1, len(content), 193):
+        grown = b'{"n":9' * (at % 2)
+        journalled.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] + grown)
+        assert answer(paths, states) == without_bookmark(paths, states)
+    for end in ends[1::3]:
+        journalled.write_bytes(content[:end])
+        assert answer(paths, states) == without_bookmark(paths, states)
+    journalled.write_bytes(content)
+    view.look(paths, states)
+    journalled.write_bytes(content + b'{"n":9999,"s":9998,"g":"0","half a line')
+    assert answer(paths, states) == without_bookmark(paths, states)
+
+
+def test_a_bookmark_that_is_damaged_foreign_or_of_another_version_is_not_believed(
+    journalled, paths, cache, monkeypatch
+):
+    states = {"waiting"}
+    told = without_bookmark(paths, states)
+    view.look(paths, states)
+    (mark,) = cache.iterdir()
+    content = mark.read_bytes()
+
+    for at in range(0, len(content), 13):
+        mark.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        assert found(journalled) is None
+        mark.write_bytes(content[:at])
+        assert found(journalled) is None
+    assert answer(paths, states) == told
+    assert found(journalled) is not None
+    mark.chmod(0o666)
+    assert found(journalled) is None
+    mark.chmod(0o600)
+    monkeypatch.setattr(bookmark, "__version__", "0.0.0")
+    assert found(journalled) is None
+
+
+def found(path):
+    with path.open("rb") as file:
+        return bookmark.find(path, file)
+
+
+@pytest.mark.usefixtures("journalled")
+def test_without_a_cache_of_ones_own_nothing_is_kept(paths, cache, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    for home in ("", "relative", "/nonexistent"):
+        monkeypatch.setenv("HOME", home)
+        assert view.look(paths, {"failed"}).reading is not None
+    theirs = cache.parent / "theirs" / ".cache"
+    theirs.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(theirs.parent))
+    if os.geteuid() == 0:
+        os.chown(theirs, 65534, 65534)
+        view.look(paths, {"failed"})
+        assert not list(theirs.iterdir())
+        os.chown(theirs, 0, 0)
+
+    view.look(paths, {"failed"})
+
+    assert list((theirs / "resumed").iterdir())
+    assert not cache.exists()

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from resumed import compaction, durable, journal
 from resumed.errors import JournalCorruptError, JournalVersionError, LockedError
-from resumed.journal import Journal, Reading
-from resumed.model import Fact, Record, instant
+from resumed.journal import Journal
+from resumed.model import Fact, Reading, Record, instant
 from resumed.progress.parts import Parts, decode, encode, number_of
 from resumed.progress.remaining import UNTRIED, Remaining, apply_line
 
