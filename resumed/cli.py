@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from resumed import __version__, alive, config, errors, journald, owner
+from resumed.address import Address
 from resumed.commandline import CONTEXT, EXIT_STATUSES, invoke, place_options
 from resumed.daemon import Daemon
 from resumed.drain import Drain
@@ -100,7 +101,8 @@ def check(file: Path | None, home: Path | None) -> int:
         raise ConfigError(tuple(mistakes))
     click.echo(f"{settings.file}: fine")
     if in_use(settings):
-        click.echo("an instance is at work here; 'resumed-ctl reload' lets it read this again")
+        ctl = Address(file, home).ctl
+        click.echo(f"an instance is at work here; '{ctl} reload' lets it read this again")
     return errors.EXIT_FINE
 
 
@@ -112,7 +114,7 @@ def init(folder: Path) -> None:
 
     for path in begin(folder):
         click.echo(f"made {path}")
-    click.echo(f"next: edit {folder}/handler.py, then: resumed run --home {folder}")
+    click.echo(f"next: edit {folder}/handler.py, then: resumed run{Address(home=folder).options}")
 
 
 def _take_our_place(settings: Config) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from resumed import errors
+from resumed.address import Address
 from resumed.errors import ResumedError
 from resumed.place import DEFAULT_FILE
 
@@ -34,8 +35,9 @@ def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal cannot show must not end the program.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # text streams
+    address = Address()
     try:
-        status = command.main(prog_name=name, standalone_mode=False)
+        status = command.main(prog_name=name, standalone_mode=False, obj=address)
         sys.stdout.flush()
     except click.exceptions.Abort:
         return INTERRUPTED
@@ -43,7 +45,7 @@ def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for
         error.show()
         return errors.EXIT_USAGE
     except ResumedError as error:
-        _say(name, str(error))
+        _say(name, address.complete(str(error)))
         return error.exit_status
     except BrokenPipeError:
         return _unheard()
@@ -81,6 +83,7 @@ def place_options(function: Callable[..., object]) -> Callable[..., object]:
     home = click.option(
         "--home",
         type=click.Path(path_type=Path, file_okay=False),
+        callback=_note,
         help="One folder for everything: DIR/resumed.toml, DIR/inbox, DIR/state, ...",
     )
     file = click.option(
@@ -88,9 +91,18 @@ def place_options(function: Callable[..., object]) -> Callable[..., object]:
         "--config",
         "file",
         type=click.Path(path_type=Path, dir_okay=False),
+        callback=_note,
         help=f"The configuration file.  [default: {DEFAULT_FILE}]",
     )
     return file(home(function))
+
+
+def _note(context: click.Context, option: click.Parameter, given: Path | None) -> Path | None:
+    """Remember which instance is meant, for what is said at the end."""
+    address = context.find_object(Address)
+    if address is not None and option.name is not None:
+        setattr(address, option.name, given)
+    return given
 
 
 def _say(name: str, message: str) -> None:

@@ -28,7 +28,7 @@ from resumed.log import EventLog
 from resumed.lookout import Lookout
 from resumed.model import Failed
 from resumed.notify import Notifier
-from resumed.parts import Clocks, Locks, make_folders, rules
+from resumed.parts import Clocks, Locks, ctl, make_folders, rules
 from resumed.request import NotNowError
 from resumed.settings import Config
 from resumed.signals import Signals
@@ -248,7 +248,7 @@ class Daemon:
 
     def _pause(self) -> str:
         self.engine.recorder.record("paused", by="request")
-        return "paused; nothing more is claimed until 'resumed-ctl unpause'"
+        return f"paused; nothing more is claimed until '{ctl(self.config)} unpause'"
 
     def _unpause(self) -> str:
         self.engine.recorder.record("unpaused", by="request")

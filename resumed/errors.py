@@ -86,13 +86,17 @@ class JournalError(ResumedError):
         self.fault = fault
 
 
+_JOURNAL_ADVICE = (
+    "nothing was changed: 'resumed-ctl journal check' tells more, "
+    "with the daemon down 'resumed-ctl journal repair' mends"
+)
+
+
 class JournalCorruptError(JournalError):
     """Refuse damage that neither a crash nor a power loss can have left."""
 
     def __init__(self, path: Path, line: int, fault: str) -> None:
-        super().__init__(
-            path, line, fault, "nothing was changed: run 'resumed-ctl journal check', then 'repair'"
-        )
+        super().__init__(path, line, fault, _JOURNAL_ADVICE)
 
 
 class JournalVersionError(JournalError):

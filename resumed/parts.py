@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from resumed import durable, sidecar
+from resumed.address import Address
 from resumed.claims import Claims
 from resumed.config import DEFAULT_FILE
 from resumed.entry import Entry
@@ -117,9 +118,9 @@ def rules(config: Config) -> Rules:
 def ctl(config: Config) -> str:
     """Say how `resumed-ctl` is called for this instance."""
     if config.file == DEFAULT_FILE:
-        return "resumed-ctl"
+        return Address().ctl
     at_home = config.paths.spool == config.folder
-    return f"resumed-ctl --home {config.folder}" if at_home else f"resumed-ctl -c {config.file}"
+    return Address(home=config.folder).ctl if at_home else Address(config.file).ctl
 
 
 def reconciler(config: Config, spool: Spool, recorder: Recorder) -> Reconciler:

@@ -20,7 +20,7 @@ Its shape, on one line::
 from collections.abc import Iterator
 from typing import Any
 
-from resumed import alive, documents, listing
+from resumed import address, alive, documents, listing
 from resumed.documents import reason
 from resumed.entry import Entry
 from resumed.glance import Glance
@@ -146,7 +146,7 @@ class Picture:
         if seen.life.state == "hung":
             yield "", "systemd restarts it when WatchdogSec is set; else end it and start again"
         if seen.life.state == "down" and seen.view.reading is None:
-            yield "", "nothing was ever run here; 'resumed run' begins"
+            yield "", f"nothing was ever run here; '{address.program(command, 'run')}' begins"
         if seen.view.ledger.paused:
             yield "", f"paused: nothing new is taken; '{command} unpause' goes on"
         if why := self._intake_paused():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from resumed import listing, place
+from resumed.address import Address
 from resumed.paths import Paths
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ class Site:
     @property
     def command(self) -> str:
         """Write how `resumed-ctl` is called for this instance, for advice."""
-        if self.file is not None:
-            return f"resumed-ctl -c {self.file}"
-        return f"resumed-ctl --home {self.home}" if self.home else "resumed-ctl"
+        return Address(self.file, self.home).ctl
 
 
 pass_site = click.make_pass_decorator(Site)
@@ -95,7 +94,10 @@ def show_json(value: object) -> None:
 
 def warn(message: str) -> None:
     """Say something beside the answer."""
-    click.echo(f"resumed-ctl: {message}", err=True)
+    context = click.get_current_context(silent=True)
+    site = context.find_object(Site) if context else None
+    told = Address(site.file, site.home).complete(message) if site else message
+    click.echo(f"resumed-ctl: {told}", err=True)
 
 
 def advise(hint: str) -> None:

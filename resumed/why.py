@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from resumed import story
+from resumed import address, story
 from resumed.documents import reason
 from resumed.entry import Entry
 from resumed.glance import Glance
@@ -73,10 +73,11 @@ class Inquiry:
         now, life = self._glance.now, self._glance.life
         if (drained_at := self._glance.drained_at) is not None:
             told = f"no daemon runs; the last drain ended at {clock(drained_at, now)}"
-            return Reason(name, "next drain", told, "the next 'resumed drain' takes it")
+            do = f"the next '{address.program(self._command, 'drain')}' takes it"
+            return Reason(name, "next drain", told, do)
         if life.state == "down":
             since = f", since {clock(life.pulse_at, now)}" if life.pulse_at else ""
-            do = "systemctl start resumed, or resumed run"
+            do = f"'{address.start(self._command)}'"
             return Reason(name, "daemon down", f"the daemon is not running{since}", do)
         if life.state == "hung":
             silent = span(now - (life.pulse_at or now))

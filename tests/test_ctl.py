@@ -128,7 +128,7 @@ def test_status_of_what_was_never_run_says_how_to_begin(say, home):
 
     assert said.status == 0
     assert "not running" in said.out
-    assert "'resumed run' begins" in said.out
+    assert f"'resumed run --home {home.path}' begins" in said.out
     assert "1 file: new.txt" in said.out
 
 

@@ -24,7 +24,7 @@ ROWS: tuple[tuple[int, str], ...] = (
         2,
         "arrival entry hints listing place finding policy records reference request rules schedule",
     ),
-    (2, "ear launch prove scratch sidecar tables wire progress.errors progress.table"),
+    (2, "address ear launch prove scratch sidecar tables wire progress.errors progress.table"),
     (2, "origin shelf"),
     (2, "documents folders gate hooks jobledger journal kinds ledger probe verdict"),
     (2, "alarms config history intake selection space spool"),
