@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from resumed import durable, parts
+from resumed import durable, parts, request
 from resumed.alert import Alert
 from resumed.control import Control, Whole
 from resumed.foreman import Foreman
@@ -63,6 +63,7 @@ class Assembly(ABC):
         stack.callback(self.spool.close)
         self.requests = durable.open_folder(config.paths.requests)
         stack.callback(os.close, self.requests)
+        request.sweep(self.requests, clocks.wall())
         self.schedule = Schedule()
         self.space = Intermission(config, tell)
         self._launch = Launch.of(config)

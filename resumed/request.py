@@ -19,6 +19,7 @@ import errno
 import json
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ WHOLE_VERBS = frozenset({"pause", "unpause", "reload"})
 LIMIT_BYTES = 1 << 16
 _ITS_OWN_FAULT = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO}  # a symlink, a socket
 SUFFIX = ".request"
+_HALF_MADE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,16 @@ def submit(folder: Path, verb: str, *, ids: tuple[str, ...] = (), **options: boo
 def names(folder_fd: int) -> list[str]:
     """List the requests that wait, in no order."""
     return [name for name in os.listdir(folder_fd) if name.endswith(SUFFIX)]
+
+
+def sweep(folder_fd: int, now: float) -> None:
+    """Remove what an asker left half-made that was killed; a young one may still be written."""
+    for name in os.listdir(folder_fd):
+        if name.startswith(durable.TEMPORARY_PREFIX):
+            with suppress(OSError):
+                about = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+                if about.st_mtime < now - _HALF_MADE_SECONDS:
+                    os.unlink(name, dir_fd=folder_fd)
 
 
 def read(folder_fd: int, name: str) -> Request | Refused | None:

@@ -48,6 +48,29 @@ def test_a_folder_may_be_writable_without_being_readable(tmp_path, folder):
     assert request.read(folder, name).verb == "pause"
 
 
+def test_what_a_killed_asker_left_half_made_is_removed_when_it_is_old(tmp_path, folder):
+    for name in (".resumed-old", ".resumed-young", "x.request"):
+        drop(folder, b"", name)
+    os.utime(tmp_path / ".resumed-young", (1000.0, 1000.0))
+    os.utime(tmp_path / ".resumed-old", (939.0, 939.0))
+    os.utime(tmp_path / "x.request", (0.0, 0.0))
+
+    request.sweep(folder, 1000.0)
+
+    assert sorted(os.listdir(tmp_path)) == [".resumed-young", "x.request"]
+
+
+def test_a_start_removes_the_request_that_a_kill_left_half_made(home, drain):
+    assert drain().returncode == 0
+    left = home.state / "requests" / ".resumed-ece873137b2d9c9b"
+    left.write_bytes(b"{")
+    os.utime(left, (0, 0))
+
+    assert drain().returncode == 0
+
+    assert not left.exists()
+
+
 def test_without_a_folder_there_is_nobody_to_ask(tmp_path):
     with pytest.raises(FileNotFoundError):
         request.submit(tmp_path / "missing", "pause")
