@@ -351,7 +351,7 @@ def fingerprint(tree, told):
 
 
 def cuts_of_recovery(folder, state, rng, count, seen):
-    """Start on a state, record that too, and yield states of a cut in its middle."""
+    """Start on a state, record that too, and return states of a cut in its middle, not *seen*."""
     _, tree, effects_before, told = state
     folder.mkdir()
     home, effects = folder / "home", folder / "effects"
@@ -361,24 +361,41 @@ def cuts_of_recovery(folder, state, rng, count, seen):
     plan = stage.Faults(home, ops=[])
     _, ops = stage.drain(home, str(effects), plan, report=lambda faults: faults.ops)
     shutil.rmtree(folder)
-    again = list(cuts(disk, ops or [], effects_before, rng, 10))
+    again = list(cuts(disk, ops or [], effects_before, rng, 10, share=0.4))
     rng.shuffle(again)
     every = ((label, tree, effects, told + more) for label, tree, effects, more in again)
     return list(itertools.islice(different(every, seen), count))
 
 
-def run_deep(gold, folder, *, first, second, seen, seed=2, processes=2, until=None):
-    """Cut the power in the recovery from *first* states, *second* times each."""
+def run_deep(gold, folder, *, second, limit, seen, seed=2, processes=2, until=None):
+    """Cut the power in recoveries, up to *second* times in each; stop at *limit* states."""
     rng = random.Random(seed)
     disks, ops, before = record(gold, Path(folder) / "record")
-    states = []
+    firsts = []
     for disk in disks:
-        every = list(different(cuts(disk, ops, before, rng, 10), set()))
-        for state in rng.sample(every, min(first // 2, len(every))):
-            states += cuts_of_recovery(Path(folder) / "deep", state, rng, second, seen)
-    row = sweeps.Row("power loss, twice")
-    rng.shuffle(states)
-    play(row, gold, folder, states, crashes=2, processes=processes, until=until)
+        firsts += different(cuts(disk, ops, before, rng, 10), set())
+    rng.shuffle(firsts)
+    row, begun = sweeps.Row("power loss, twice"), time.monotonic()
+
+    def judge(number, state):
+        place = Path(folder) / f"p{os.getpid()}-{number}"
+        chance = random.Random(f"{seed} {number}")
+        found = []
+        for turn, again in enumerate(cuts_of_recovery(place, state, chance, second, seen)):
+            mark = fingerprint(again[1], again[3])
+            faults = judge_state(gold.tokens, Path(f"{place}-{turn}"), again, 2)
+            found.append((mark, again[0], faults))
+        return found
+
+    play = crew.play(firsts, judge, processes=processes, until=until, prepare=sweeps.planting(""))
+    for _, found in play:
+        for mark, label, faults in found or [(b"", "a recovery", [crew.HANGS])]:
+            if mark not in seen:  # another process may have come upon it too
+                seen.add(mark)
+                row.add(label, True, faults)
+        if row.cases >= limit:
+            break
+    row.seconds = time.monotonic() - begun
     return row
 
 

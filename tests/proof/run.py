@@ -6,17 +6,24 @@
 
 A row whose faults did not happen, or that finds anything, fails the whole. The second table
 plants bugs in the program, in the harness's own processes, and tells which sweep finds each.
+What a whole run has found is also written to build/proof.md, as the README shows it.
+
+Each sweep takes its cases in an order that the seed decides, the most different ones first,
+and stops when its seconds are over (`SECONDS`); on two idle cores none but the torn writes
+comes near to that.
 """
 
 # ruff: noqa: PLR0913 - a proof has many knobs
 
 import argparse
 import os
+import pickle
 import random
 import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,122 +32,161 @@ import cuts
 import damage
 import diskfull
 import fuzz
+import oom
 import planted
 import powerloss
 import reals
+import repairs
 import soak
 import stage
 import sweeps
 import workers
 
 COLUMNS = ("lost", "doubled", "refused", "silent", "other", "harness")
-NEVER = 1e9
+REPORT = Path(__file__).parent.parent.parent / "build" / "proof.md"
+
+# What a sweep of the full tier may take, and all of them but those that run beside one another.
+SECONDS = {
+    "kills": 60, "asked": 30, "twice": 60, "short": 90, "errors": 150, "deeds": 60,
+    "strict": 300, "ordered": 180, "deep": 300, "repairs": 60, "reals": 75, "full": 90,
+    "ext4": 150, "xfs": 180, "torn": 400,
+}  # fmt: skip
+TOGETHER_SECONDS = 1150
+AT_LEAST_SECONDS = 10
+SOAK_SECONDS, FUZZ_SECONDS = 120, 12
 
 
 class Proof:
     """All sweeps, on one gold home; *quick* takes samples and minds the time."""
 
-    def __init__(self, folder, *, quick, seed, processes, seconds=None, step=7):
-        self.folder, self.quick, self.processes, self.step = folder, quick, processes, step
-        self.seconds = seconds
+    def __init__(self, folder, *, quick, seed, processes, seconds=None, step=None):
+        self.folder, self.quick, self.processes = folder, quick, processes
+        self.step = step or (7 if quick else 1)
+        self.seconds, self.seed, self.begun = seconds, seed, time.monotonic()
         self.random = random.Random(seed)
         self.gold = stage.Gold(folder)
         self.calls = sweeps.calls_of(self.gold, Path(folder) / "calls")
         self.seen = set()
-        self.examples = {}
         self.patience = 15
         self.opens = sweeps.calls_of(self.gold, Path(folder) / "calls", opens=True)
 
-    def until(self, seconds):
-        return time.monotonic() + (self.seconds or (seconds if self.quick else NEVER))
+    def until(self, name, quick=1e9):
+        """Say when a sweep must stop: after its own seconds, or when all should be over."""
+        now = time.monotonic()
+        if self.seconds or self.quick:
+            return now + (self.seconds or quick)
+        over = self.begun + TOGETHER_SECONDS
+        return min(now + SECONDS[name], max(over, now + AT_LEAST_SECONDS))
 
-    def some(self, cases, seconds, name, **options):
-        cases = sweeps.spread(cases, self.random)
-        until = self.until(seconds)
-        processes = self.processes
-        return sweeps.run(
-            name, self.gold, self.folder, cases, until=until, processes=processes, **options
-        )
+    def some(self, name, title, cases, quick, **options):
+        cases = sweeps.spread(cases, random.Random(f"{self.seed} {name}"))
+        options |= {"until": self.until(name, quick), "processes": self.processes}
+        return sweeps.run(title, self.gold, self.folder, cases, **options)
 
     def kills(self):
-        return self.some(sweeps.kills(self.calls), 6, "SIGKILL before each call")
+        return self.some("kills", "SIGKILL before each call", sweeps.kills(self.calls), 6)
+
+    def asked(self):
+        cases = sweeps.kills(sweeps.calls_of_asking(self.gold, Path(self.folder) / "asking"))
+        judge = {"judge_one": sweeps.judge_asking}
+        return self.some("asked", "SIGKILL of a ctl that asks", cases, 3, **judge)
 
     def twice(self):
-        return self.some(self.pairs(20 if self.quick else 500), 3, "SIGKILL twice")
+        return self.some("twice", "SIGKILL twice", self.pairs(20 if self.quick else 500), 3)
 
     def pairs(self, count):
-        return sweeps.pairs(self.calls, lambda every: self.random.sample(every, count))
+        chance = random.Random(f"{self.seed} pairs")
+        return sweeps.pairs(self.calls, lambda every: chance.sample(every, count))
 
     def torn(self):
-        return self.some(sweeps.torn(self.calls, self.step), 4, "each write torn")
+        cases = sweeps.torn(self.calls, self.step, 3 if self.quick else 24)
+        return self.some("torn", "each write torn", cases, 4)
 
     def short(self):
-        return self.some(sweeps.short(self.calls, self.step * 2 - 1), 3, "each short write")
+        cases = sweeps.short(self.calls, 13)
+        return self.some("short", "each short write", cases, 3)
 
     def errors(self):
-        return self.some(sweeps.errors(self.opens), 7, "each call, each error")
+        return self.some("errors", "each call, each error", sweeps.errors(self.opens), 7)
 
     def deeds(self):
-        return self.some(sweeps.deeds(self.calls), 4, "producers between any two calls")
+        return self.some("deeds", "producers between any two calls", sweeps.deeds(self.calls), 4)
 
     def strict(self):
-        return self.power("strict", 6)
+        return self.power("strict", 6, 4500)
 
     def ordered(self):
-        return self.power("ordered", 4)
+        return self.power("ordered", 4, 2500)
 
-    def power(self, model, seconds, **options):
-        cap, limit = (10, 400) if self.quick else (800, 9000)
-        options["share"] = 0.2 if self.quick else 1.0
+    def power(self, model, quick, limit):
         return powerloss.run(
             self.gold,
             self.folder,
             model=model,
-            cap=cap,
-            limit=limit,
+            cap=10 if self.quick else 800,
+            limit=400 if self.quick else limit,
+            share=0.2 if self.quick else 1.0,
+            seed=f"{self.seed} {model}",
             seen=self.seen,
-            until=self.until(seconds),
+            until=self.until(model, quick),
             processes=self.processes,
-            **options,
         )
 
     def deep(self):
         return powerloss.run_deep(
             self.gold,
             self.folder,
-            first=60 if self.seconds else 160,
-            second=60,
+            second=30,
+            limit=4500,
+            seed=f"{self.seed} deep",
             seen=self.seen,
             processes=self.processes,
-            until=self.until(NEVER),
+            until=self.until("deep"),
         )
 
     def damage(self):
         return damage.run(self.gold, self.folder, flips_step=19 if self.quick else 1)
 
+    def repairs(self):
+        cases = repairs.cases(self.gold, 97)
+        random.Random(f"{self.seed} repairs").shuffle(cases)
+        until = self.until("repairs", 4)
+        return repairs.run(self.gold, self.folder, cases, until=until, processes=self.processes)
+
     def reals(self):
         if why := reals.available():
             return skipped("SIGKILL, real workers", why)
         limit = 6 if self.quick else 60
-        until = self.until(8)
-        return reals.run(self.gold, self.folder, limit=limit, until=until, processes=self.processes)
+        until = self.until("reals", 8)
+        return reals.run(
+            self.gold,
+            self.folder,
+            limit=limit,
+            seed=self.seed,
+            until=until,
+            processes=self.processes,
+        )
 
     def workers(self):
         return workers.run(self.folder)
 
+    def oom(self):
+        if why := oom.available():
+            return skipped("out of memory, killed", why)
+        return oom.run(self.folder)
+
     def full(self):
         if why := diskfull.available():
             return skipped("disk full, then space again", why)
-        until = self.until(NEVER)
+        until = self.until("full")
         return diskfull.run(self.gold, self.folder, until=until, processes=self.processes)
 
     def fuzz(self):
-        return fuzz.run(self.folder, 10)
+        return fuzz.run(self.folder, FUZZ_SECONDS)
 
     def soak(self):
-        return soak.run(
-            tempfile.mkdtemp(dir=self.folder), self.seconds or 120, self.random.random()
-        )
+        place = tempfile.mkdtemp(dir=self.folder)
+        return soak.run(place, self.seconds or SOAK_SECONDS, self.seed)
 
     def ext4(self):
         return self.cut("ext4")
@@ -151,21 +197,15 @@ class Proof:
     def cut(self, kind):
         if why := cuts.available(kind, self.folder):
             return skipped(f"power cut, {kind}", why)
-        return cuts.run(self.gold, self.folder, kind, processes=self.processes)
+        until = self.until(kind)
+        return cuts.run(self.gold, self.folder, kind, processes=self.processes, until=until)
 
     def find(self, bug):
-        """Name the sweeps that find a planted bug; the quick tier stops at the first."""
-        found = []
+        """Name a sweep that finds a planted bug, the likeliest first."""
         for name, sweep in self.finders(bug).items():
-            # The likeliest one is given time; of the others it is told who finds it soon as well.
-            self.patience = 1.5 if found else 15
-            row = sweep()
-            if row.bad:
-                found.append(name)
-                self.examples[bug] = next(iter(row.examples.values()))
-                if self.quick:
-                    break
-        return found
+            if sweep().bad:
+                return name
+        return ""
 
     def finders(self, bug):
         """Offer sweeps that know of the bug, the likeliest first, each for some seconds."""
@@ -202,7 +242,7 @@ class Proof:
             "early kills": faulty(sweeps.kills(self.calls)[:24]),
             "kills": faulty(sweeps.kills(self.calls)),
             "twice": faulty(self.pairs(300)),
-            "torn": faulty(sweeps.torn(self.calls, 41)),
+            "torn": faulty(sweeps.torn(self.calls, 41, 3)),
             "short": faulty(sweeps.short(self.calls, 41)),
             "errors": faulty(syncs),
             "power strict": dark("strict"),
@@ -216,6 +256,7 @@ class Proof:
 
 QUICK = (
     "kills",
+    "asked",
     "twice",
     "torn",
     "short",
@@ -224,15 +265,23 @@ QUICK = (
     "strict",
     "ordered",
     "damage",
+    "repairs",
     "reals",
 )
-FULL = (*QUICK, "full", "workers", "deep", "ext4", "xfs", "fuzz", "soak")
+# The whole: one after another, each by all processes; then rows of such as need but one each.
+FULL = (
+    *("kills", "asked", "twice", "short", "errors", "deeds", "strict", "ordered", "deep"),
+    *("repairs", "reals", "full", "ext4", "xfs", "torn"),
+)
+BESIDE = (("workers", "soak"), ("damage", "oom", "fuzz"))
+
+
+NAMES = (*dict.fromkeys((*QUICK, *FULL, *(each for lane in BESIDE for each in lane))),)
 
 
 def skipped(name, why):
-    row = sweeps.Row(f"{name}: skipped, {why}")
-    row.skipped = True
-    return row
+    """Make the row of a sweep that cannot run here."""
+    return sweeps.Row(f"{name}: skipped, {why}", skipped=True)
 
 
 def show(row):
@@ -243,30 +292,81 @@ def show(row):
         print(f"    {kind}: {example}")
 
 
+def rows(proof, names):
+    """Yield a row for each name; of a tuple of tuples, those run beside one another."""
+    for name in names:
+        if isinstance(name, str):
+            yield getattr(proof, name)()
+        else:
+            yield from beside(proof, name)
+
+
+def beside(proof, lanes):
+    """Run each lane in a process of its own."""
+    sys.stdout.flush()
+    readers = []
+    for names in lanes:
+        reader, writer = os.pipe()
+        if not os.fork():
+            try:
+                with os.fdopen(writer, "wb") as pipe:
+                    pickle.dump([getattr(proof, each)() for each in names], pipe)
+            except BaseException:  # noqa: BLE001 - a lane that says nothing is noticed
+                traceback.print_exc()
+            os._exit(0)
+        os.close(writer)
+        readers.append(reader)
+    for names, reader in zip(lanes, readers, strict=True):
+        with os.fdopen(reader, "rb") as pipe:
+            content = pipe.read()
+        os.wait()
+        broken = sweeps.Row(f"{', '.join(names)}: ended by itself")
+        yield from pickle.loads(content) if content else [broken]  # noqa: S301 - our own
+
+
 def prove(proof, names):
-    """Run the sweeps and return how many rows are bad."""
+    """Run the sweeps, print the table and return its rows."""
     titles = "".join(f"{each:>9}" for each in COLUMNS)
     print(f"{'sweep':<34}{'cases':>8}{'happened':>10}{titles}{'seconds':>9}")
-    bad = 0
-    for name in names:
-        row = getattr(proof, name)()
+    done = []
+    for row in rows(proof, names):
         show(row)
-        nothing = not row.happened and not getattr(row, "skipped", False)
-        bad += bool(row.bad or nothing)
-    return bad
+        done.append(row)
+    if states := states_of(done):
+        print(f"{states:,} different states of a disk after a power cut")
+    return done
+
+
+def states_of(done):
+    """Count the states that were judged; no two of a run are alike."""
+    return sum(row.cases for row in done if row.sweep.startswith("power loss"))
 
 
 def plant(proof, bugs):
-    """Print which sweep finds each planted bug; return how many are found by none."""
-    missed = 0
+    """Print which sweep finds each planted bug; return them, of those that none finds ""."""
     print(f"\n{'planted bug':<34}found by")
+    finders = {}
     for bug in bugs:
         begun = time.monotonic()
-        found = proof.find(bug)
-        missed += not found
+        finders[bug] = proof.find(bug)
         took = time.monotonic() - begun
-        print(f"{bug:<34}{', '.join(found) or 'NOTHING':<44}{took:6.1f} s", flush=True)
-    return missed
+        print(f"{bug:<34}{finders[bug] or 'NOTHING':<44}{took:6.1f} s", flush=True)
+    return finders
+
+
+def markdown(done, states, finders, seconds, processes):
+    """Write the tables as the README shows them."""
+    yield "| sweep | cases | happened | " + " | ".join(COLUMNS) + " | seconds |"
+    yield "|---" * (len(COLUMNS) + 4) + "|"
+    for row in done:
+        counts = " | ".join(str(row.faults[each]) for each in COLUMNS)
+        yield f"| {row.sweep} | {row.cases:,} | {row.happened:,} | {counts} | {row.seconds:.0f} |"
+    yield f"\n{states:,} different states of a disk after a power cut; all of it took"
+    yield f"{seconds / 60:.0f} minutes on {processes} cores.\n"
+    yield "| planted bug | found by |"
+    yield "|---|---|"
+    for bug, finder in finders.items():
+        yield f"| {bug.replace('_', ' ')} | {finder or '**nothing**'} |"
 
 
 def alone():
@@ -283,9 +383,9 @@ def main():
     parser.add_argument("--planted", nargs="*", metavar="BUG", help="only these bugs, or all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="stop each sweep after so long")
-    parser.add_argument("--step", type=int, default=7, help="tear writes at each so many bytes")
+    parser.add_argument("--step", type=int, help="tear writes at each so many bytes")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=", ".join(FULL))
+    parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=", ".join(NAMES))
     asked = parser.parse_args()
     if not asked.quick:
         alone()
@@ -293,16 +393,22 @@ def main():
     folder = tempfile.mkdtemp(prefix="resumed-proof-", dir=stage.BASE)
     options = {"quick": asked.quick, "seed": asked.seed, "processes": asked.processes}
     options |= {"seconds": asked.seconds, "step": asked.step}
-    bad = 0
+    done, finders, whole = [], {}, not asked.sweeps and asked.planted is None
     try:
         proof = Proof(folder, **options)
         if asked.planted is None:
-            bad += prove(proof, asked.sweeps or (QUICK if asked.quick else FULL))
-        if asked.planted is not None or not asked.sweeps:
-            bad += plant(proof, asked.planted or planted.BUGS)
+            done = prove(proof, asked.sweeps or (QUICK if asked.quick else (*FULL, BESIDE)))
+        if asked.planted is not None or whole:
+            finders = plant(proof, asked.planted or planted.BUGS)
+        if whole and not asked.quick:
+            took = time.monotonic() - proof.begun
+            report = markdown(done, states_of(done), finders, took, asked.processes)
+            REPORT.parent.mkdir(exist_ok=True)
+            REPORT.write_text("\n".join([*report, ""]))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return 1 if bad else 0
+    bad = any(each.bad or not (each.happened or each.skipped) for each in done)
+    return 1 if bad or not all(finders.values()) else 0
 
 
 if __name__ == "__main__":

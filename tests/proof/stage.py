@@ -14,7 +14,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 import tempfile
@@ -240,9 +239,10 @@ def rest(token, recorded):
 class Faults:
     """Every call that changes the disk below *home* passes here.
 
-    *at* is the number of the call that something happens to: "kill" before it, "tear" after
-    *cut* bytes of a write, "short" (the write takes *cut* bytes only), "error" (it fails with
-    *number* and does nothing). Without *at*, everything is only written down in *calls*.
+    *at* is the number of the call that something happens to: "kill" before it, "short" (a write
+    takes *cut* bytes only), "error" (it fails with *number* and does nothing), or "tear": it is
+    the number of a write, of which *cut* bytes are done and told of, with the path. Without
+    *at*, everything is only written down in *calls*.
     """
 
     def __init__(
@@ -250,12 +250,13 @@ class Faults:
     ):
         self.home = os.path.realpath(home) + "/"
         self.at, self.how, self.cut, self.number = at, how, cut, number
-        self.calls = []
+        self.calls, self.writes = [], 0
         self.ops = ops
         self.real_syncfs = real_syncfs
         self.happened = False
         self.after_failed_sync = ()
         self.met = False
+        self.say = lambda _: None
 
     def install(self):
         from resumed import durable
@@ -316,7 +317,7 @@ class Faults:
     def enter(self, name, path, size=0):
         """Count a call; return True when it is to fail, or not at all when it is the last."""
         self.calls.append((name, path, size))
-        if len(self.calls) != self.at:
+        if len(self.calls) != self.at or self.how == "tear":
             return False
         self.happened = True
         if self.how == "kill":
@@ -362,10 +363,12 @@ class Faults:
             return REAL["write"](fd, content)
         if self.enter("write", path, len(content)):
             self.refuse(path)
+        self.writes += 1
+        if self.how == "tear" and self.writes == self.at:
+            self.say([path, REAL["write"](fd, bytes(content)[: self.cut])])
+            REAL["_exit"](KILLED)
         if self.happened and len(self.calls) == self.at:
             done = REAL["write"](fd, bytes(content)[: self.cut])
-            if self.how == "tear":
-                REAL["_exit"](KILLED)
             self.op("write", os.fstat(fd).st_ino, os.lseek(fd, 0, 1) - done, bytes(content)[:done])
             return done
         done = REAL["write"](fd, content)
@@ -483,21 +486,25 @@ def told(*words):
 # ------------------------------------------------------------------ running
 
 
-def drain(home, effects, faults=None, plant=None, report=None, timeout=20.0):
+def drain(home, effects, faults=None, plant=None, report=None, timeout=20.0, deed=None):
     """Run one drain in a forked child; return its status (137: killed as planned).
 
     *plant* is called in the child before anything else, *report* is given the faults after
-    a run that was not killed, and what it returns comes back with the status.
+    a run that was not killed, and what it returns comes back with the status. Another *deed*
+    than a drain may be done instead.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         die_with_parent()
+        gc.disable()  # it would copy every page that the parent shares with this short life
         status, answer = 99, None
         try:
             become(plant)
-            status = _play(home, effects, faults)
+            if faults is not None:
+                faults.say = lambda answer: REAL["write"](writer, json.dumps(answer).encode())
+            status = _play(home, effects, faults, deed or _drain)
             answer = report(faults) if report else None
         except BaseException:  # noqa: BLE001 - whatever it is, it is the child's end
             with open(f"{effects}.trace", "w") as file:
@@ -560,14 +567,14 @@ def here(home, effects):
     Several times as fast as `drain`; what hangs is for the parent of the process to notice.
     """
     try:
-        return _play(home, effects, None)
+        return _play(home, effects, None, _drain)
     except Exception:  # noqa: BLE001 - any traceback is a finding
         with open(f"{effects}.trace", "w") as file:
             traceback.print_exc(file=file)
         return 99
 
 
-def _play(home, effects, faults):
+def _play(home, effects, faults, deed):
     global _effects, _faults
     _effects = REAL["open"](effects, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     null = REAL["open"](f"{effects}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -578,7 +585,7 @@ def _play(home, effects, faults):
     if faults is not None:
         faults.install()
     try:
-        return _drain(home)
+        return deed(home)
     finally:
         REAL["close"](_effects)
         while _pipes:
@@ -613,11 +620,33 @@ def _drain(home):
     return 1 if tally.failed else 0
 
 
+def ask_to_retry(name):
+    """Make the deed of a `resumed-ctl retry` of an item that failed, with no daemon there."""
+
+    def deed(home):
+        from resumed import asking
+        from resumed.paths import Paths
+
+        home = Path(home)
+        asking.ask(Paths.below(home, home / "state"), "retry", [ids_in(home)[name]])
+        return 0
+
+    return deed
+
+
+def ids_in(home):
+    """Return the ids of the items that a home's journal has, by their names."""
+    lines = (home / "state" / "journal.jsonl").read_bytes().splitlines()
+    records = [json.loads(line) for line in lines]
+    return {each["name"]: each["id"] for each in records if each["kind"] == "claimed"}
+
+
 def preload():
     """Import everything once, so that no child has to."""
     import pythonjsonlogger.json
     import tenacity
 
+    import resumed.asking
     import resumed.cli
     import resumed.daemon
     import resumed.drain
@@ -663,6 +692,53 @@ def ask(home, verb, *ids):
     temporary.rename(folder / f"{verb}-{ids[0]}.request")
 
 
+class Scene:
+    """What lies in a home at some moment, and what the world had seen by then, to be copied."""
+
+    def __init__(self, home, effects):
+        self.entries = list(_entries(Path(home)))
+        self.effects = Path(effects).read_bytes()
+
+    def copy(self, folder, changed=None):
+        """Copy home and effects; records speak of the copies' inodes.
+
+        *changed* are files of which the copy has other bytes.
+        """
+        folder = Path(folder)
+        home, changed, mapping = folder / "home", changed or {}, {}
+        folder.mkdir()
+        home.mkdir()
+        for inode, path, mode, content, times in self.entries:
+            target = f"{home}/{path}"
+            if content is None:
+                os.mkdir(target, mode)
+            else:
+                write_file(target, changed.get(path, content), mode)
+                os.utime(target, ns=times)
+            mapping[inode] = os.lstat(target).st_ino
+        renumber(home, mapping)
+        write_file(f"{folder}/effects", self.effects, 0o600)
+        return home, f"{folder}/effects"
+
+    def content(self, path):
+        return next(each[3] for each in self.entries if each[1] == path)
+
+
+def _entries(home):
+    """List (inode, path, mode, bytes or None for a folder, times), folders before their files."""
+    for path in sorted(home.rglob("*")):
+        status = path.lstat()
+        content = None if path.is_dir() else path.read_bytes()
+        times = (status.st_atime_ns, status.st_mtime_ns)
+        yield status.st_ino, str(path.relative_to(home)), status.st_mode & 0o7777, content, times
+
+
+def write_file(path, content, mode):
+    fd = REAL["open"](path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    REAL["write"](fd, content)
+    REAL["close"](fd)
+
+
 class Gold:
     """A home with a past, of which any number of copies can be made.
 
@@ -680,7 +756,7 @@ class Gold:
         self.tokens.add(drop(self.home, "hold1"))
         self.tokens.add(drop(self.home, "open1.jsonl", job("done7", "mend7", "wait7")))
         self._run(1)
-        ids = self.ids()
+        ids = ids_in(self.home)
         ask(self.home, "hold", ids["hold1"])
         self._run(0)
         self.tokens |= {drop(self.home, name) for name in ("new1", "new2", "bad2", "wait2")}
@@ -688,7 +764,7 @@ class Gold:
         self.tokens.add(drop(self.home, "job1.jsonl", job("new7", "new8")))
         ask(self.home, "retry", ids["mend1"])
         ask(self.home, "retry", ids["open1.jsonl"])
-        self.inodes = {os.lstat(each).st_ino: each for each in self.home.rglob("*")}
+        self.copy = Scene(self.home, self.effects).copy
 
     def _run(self, expected):
         status, _ = drain(self.home, self.effects)
@@ -696,24 +772,6 @@ class Gold:
             trace = Path(f"{self.effects}.trace")
             said = Path(f"{self.effects}.err").read_text()
             raise RuntimeError(f"{status}: {said} {trace.read_text() if trace.exists() else ''}")
-
-    def ids(self):
-        lines = (self.home / "state" / "journal.jsonl").read_bytes().splitlines()
-        records = [json.loads(line) for line in lines]
-        return {each["name"]: each["id"] for each in records if each["kind"] == "claimed"}
-
-    def copy(self, folder):
-        """Copy home and effects; records speak of the copies' inodes."""
-        folder = Path(folder)
-        home = folder / "home"
-        folder.mkdir()
-        shutil.copytree(self.home, home, symlinks=True)
-        shutil.copy(self.effects, folder / "effects")
-        mapping = {}
-        for inode, path in self.inodes.items():
-            mapping[inode] = os.lstat(home / path.relative_to(self.home)).st_ino
-        renumber(home, mapping)
-        return home, str(folder / "effects")
 
 
 def renumber(home, mapping):

@@ -56,6 +56,21 @@ class Case:
         return " ".join(filter(None, parts))
 
 
+@dataclass(frozen=True)
+class Tears:
+    """One write, and the bytes of it after which the program dies."""
+
+    at: int
+    cuts: tuple
+    place: str = ""
+    how: str = "tear"
+    call: str = "write"
+    error: str = ""
+
+    def __str__(self):
+        return f"tear write #{self.at} of {self.place}"
+
+
 @dataclass
 class Row:
     """One line of the table."""
@@ -65,6 +80,7 @@ class Row:
     happened: int = 0
     seconds: float = 0.0
     known: int = 0
+    skipped: bool = False
     faults: Counter = field(default_factory=Counter)
     examples: dict = field(default_factory=dict)
 
@@ -263,7 +279,7 @@ def judge_case(gold, folder, case):
     faults += recover(home, effects)
     if not any("refused" in each for each in faults):
         judged = {"crashes": crashes, "before": before, "past": past}
-        spared = excused(case, oracle.look(home))
+        spared = excused(case, oracle.look(home)) if case.how == "error" else frozenset()
         unasked = case.error == "EACCES" and "requests" in case.place  # the request is closed to us
         found = judge_end(home, effects, tokens, spared=spared, **judged)
         faults += [each for each in found if not (unasked and "mend7" in each)]
@@ -276,6 +292,59 @@ def judge_case(gold, folder, case):
                 faults.append("another start without work changes the journal")
     shutil.rmtree(folder)
     return bool(call), faults
+
+
+def judge_asking(gold, folder, case):
+    """Kill a `resumed-ctl retry`; what it asks for is then done once, or not at all."""
+    home, effects = gold.copy(folder)
+    deed = stage.ask_to_retry("bad1")
+    status, _ = stage.drain(home, effects, stage.Faults(home, case.at), deed=deed)
+    for left in (home / "state" / "requests").glob(".resumed-*"):
+        os.utime(left, (0, 0))  # a young one is left to who may be writing it
+    before, past = len(effects_of(effects)), recorded_done(home, effects)
+    faults = recover(home, effects)
+    if not faults:
+        faults = judge_end(home, effects, gold.tokens, crashes=0, before=before, past=past)
+        begun = [line for line in effects_of(effects)[before:] if line[:2] == ["begin", "bad1"]]
+        if len(begun) > 1:
+            faults.append(f"DOUBLED: retried {len(begun)} times")
+        if status == 0 and not begun:
+            faults.append("LOST a request")
+    shutil.rmtree(folder)
+    return status == stage.KILLED, faults
+
+
+def judge_torn(gold, folder, case):
+    """Die within one write for real, before its last byte, and start on each earlier end of it.
+
+    A kill leaves so many bytes of the write and nothing else, so the others are made from the
+    one that was; *case* is the write's number and the ends. Return of each what was wrong.
+    """
+    home, effects = gold.copy(folder)
+    status, answer = stage.drain(home, effects, stage.Faults(home, case.at, "tear", -1))
+    if status != stage.KILLED:
+        shutil.rmtree(folder)
+        return [(each, False, []) for each in case.cuts]
+    path, written = answer
+    scene = stage.Scene(home, effects)
+    content, found = scene.content(path), []
+    begin = len(content) - written
+    for cut in case.cuts:
+        left = {path: content[: begin + min(cut, written)]}
+        found.append((cut, True, judge_left(gold, scene, folder / f"{cut}", left, cut)))
+    shutil.rmtree(folder)
+    return found
+
+
+def judge_left(gold, scene, folder, left, turn):
+    """Start on what a kill *left*, and judge; every eighth *turn* starts twice."""
+    home, effects = scene.copy(folder, left)
+    before, past = len(effects_of(effects)), recorded_done(home, effects)
+    faults = recover(home, effects, 1 + (turn % 8 == 0))
+    if not faults:
+        faults = judge_end(home, effects, gold.tokens, crashes=1, before=before, past=past)
+    shutil.rmtree(folder)
+    return faults
 
 
 # ------------------------------------------------------------------ the cases
@@ -315,14 +384,18 @@ def kills(calls):
     ]
 
 
-def torn(calls, step=1):
-    """Die in the middle of each write, after every *step* bytes."""
+def torn(calls, step=1, together=24):
+    """Die in the middle of each write, after every *step* bytes; some cuts are one case."""
+    writes = [(path, size) for call, path, size in calls if call == "write"]
     return [
-        Case("tear", at, call, cut, place=place_of(path))
-        for at, (call, path, size) in enumerate(calls, 1)
-        if call == "write"
-        for cut in range(1, size, step)
+        Tears(at, tuple(cuts), place_of(path))
+        for at, (path, size) in enumerate(writes, 1)
+        for cuts in batched(range(1, size, step), together)
     ]
+
+
+def batched(numbers, count):
+    return [numbers[at : at + count] for at in range(0, len(numbers), count)]
 
 
 def short(calls, step=1):
@@ -353,6 +426,15 @@ def deeds(calls):
     ]
 
 
+def calls_of_asking(gold, folder):
+    """List the calls of a `resumed-ctl retry`."""
+    home, effects = gold.copy(folder)
+    options = {"report": lambda faults: faults.calls, "deed": stage.ask_to_retry("bad1")}
+    _, calls = stage.drain(home, effects, stage.Faults(home), **options)
+    shutil.rmtree(folder)
+    return calls
+
+
 def pairs(calls, sample):
     """Die, and die again in the recovery."""
     count = len(calls)
@@ -368,21 +450,24 @@ def planting(bug):
     return lambda: stage.become(planted.BUGS.get(bug))
 
 
-def run(name, gold, folder, cases, *, bug="", processes=2, until=None, first=False):
+def run(name, gold, folder, cases, *, judge_one=None, bug="", processes=2, until=None, first=False):
     """Play *cases* in some processes; stop at the moment *until*, or at the *first* fault."""
     row, begun = Row(name), time.monotonic()
 
     def judge(number, case):
         place = Path(folder) / f"{os.getpid()}-{number}"
         try:
-            return judge_case(gold, place, case)
+            if isinstance(case, Tears):
+                return judge_torn(gold, place, case)
+            return [(case.cut, *(judge_one or judge_case)(gold, place, case))]
         except OSError as error:
             shutil.rmtree(place, ignore_errors=True)
-            return True, [f"the harness stumbled: {error!r}"]
+            return [(0, True, [f"the harness stumbled: {error!r}"])]
 
     play = crew.play(cases, judge, processes=processes, until=until, prepare=planting(bug))
-    for case, answer in play:
-        row.add(case, *(answer or (True, [crew.HANGS])))
+    for case, answers in play:
+        for cut, *answer in answers or [(0, True, [crew.HANGS])]:
+            row.add(f"{case} at {cut}" if isinstance(case, Tears) else case, *answer)
         if first and row.bad:
             break
     # How often the loop turns depends on the time: a run may have a call less than planned.
