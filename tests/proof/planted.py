@@ -69,6 +69,13 @@ def no_folder_sync():
     durable.sync_folder = lambda _fd: None
 
 
+def no_sync_of_batches():
+    """Never sync the file system, which is how several files are synced at once."""
+    from resumed import durable
+
+    durable.sync_filesystem = lambda _fd: None
+
+
 def no_folder_sync_after_rewriting():
     """Go on before the new journal's name is durable."""
     from resumed import durable
@@ -92,12 +99,12 @@ def no_sync_of_done():
     def put_away(self, batch):
         from resumed import durable
 
-        sync = durable.sync_folder
-        durable.sync_folder = lambda _fd: None
+        sync, sync_all = durable.sync_folder, durable.sync_filesystem
+        durable.sync_folder = durable.sync_filesystem = lambda _fd: None
         try:
             return real(self, batch)
         finally:
-            durable.sync_folder = sync
+            durable.sync_folder, durable.sync_filesystem = sync, sync_all
 
     Spool.put_away = put_away
 
@@ -342,6 +349,7 @@ BUGS = {
         retry_sync,
         no_sync_of_rewritten_journal,
         no_folder_sync,
+        no_sync_of_batches,
         no_folder_sync_after_rewriting,
         no_sync_of_done,
         rewrite_in_place,
@@ -370,6 +378,7 @@ FOUND_BY = {
     "retry_sync": "errors",
     "no_sync_of_rewritten_journal": "power strict",
     "no_folder_sync": "power strict",
+    "no_sync_of_batches": "power strict",
     "no_folder_sync_after_rewriting": "power strict",
     "no_sync_of_done": "power strict, at the end",
     "rewrite_in_place": "early kills",

@@ -330,12 +330,13 @@ class Faults:
         return self.how == "error"
 
     def report(self):
-        """Tell to which call the fault happened, and who was told what after a failed sync.
+        """Tell to which call the fault happened, where, and what was told after a failed sync.
 
         Of a producer's deed it is told whether it met a file.
         """
         told = [each[1:] for each in self.after_failed_sync if each[0] == "told"]
-        return self.calls[self.at - 1][0] if self.happened else "", told, self.met
+        call, path, _ = self.calls[self.at - 1] if self.happened else ("", "", 0)
+        return call, path or "", told, self.met
 
     def op(self, *words):
         if self.ops is not None:

@@ -235,7 +235,7 @@ def recover(home, effects, runs=2):
     return []
 
 
-def excused(case, seen):
+def excused(case, call, seen):
     """Name the tokens of files that are right to be in ``failed/``, which says why.
 
     One that is closed to us stays there; a job whose file cannot be read goes there, unless
@@ -243,7 +243,7 @@ def excused(case, seen):
     """
     there = {token for token, places in seen.files.items() if places[0].startswith("failed/")}
     closed = {each for each in there if case.error == "EACCES" and each == "mend1\n"}
-    unread = case.call == "open" and case.error not in ("", "EMFILE", "ENFILE")
+    unread = call == "open" and case.error not in ("", "EMFILE", "ENFILE")
     return closed | {each for each in there if unread and parts_of(each)}
 
 
@@ -261,7 +261,8 @@ def judge_case(gold, folder, case):
     number = getattr(errno, case.error or "EIO")
     plan = stage.Faults(home, case.at, case.how, case.cut, number)
     status, answer = stage.drain(home, effects, plan, report=stage.Faults.report)
-    call, told, met = answer or (case.call if status == stage.KILLED else "", [], False)
+    planned = case.call if status == stage.KILLED else ""
+    call, path, told, met = answer or (planned, case.place, [], False)
     tokens = tokens_after(gold.tokens, case.how if call else "", met)
     faults = [f"told after a failed sync: SILENT {each}" for each in told]
     if case.how == "error" and "sync" in call and status in FINE:
@@ -279,8 +280,8 @@ def judge_case(gold, folder, case):
     faults += recover(home, effects)
     if not any("refused" in each for each in faults):
         judged = {"crashes": crashes, "before": before, "past": past}
-        spared = excused(case, oracle.look(home)) if case.how == "error" else frozenset()
-        unasked = case.error == "EACCES" and "requests" in case.place  # the request is closed to us
+        spared = excused(case, call, oracle.look(home)) if case.how == "error" else frozenset()
+        unasked = case.error == "EACCES" and "requests" in path  # the request is closed to us
         found = judge_end(home, effects, tokens, spared=spared, **judged)
         faults += [each for each in found if not (unasked and "mend7" in each)]
         if case.how == "linked" and met:  # two names of one file are two items

@@ -10,10 +10,10 @@ pytestmark = pytest.mark.usefixtures("untraced")
 
 RUN = Path(__file__).parent / "run.py"
 GROUPS = (
-    ("kills", "twice", "torn"),
+    ("kills", "asked", "twice", "torn"),
     ("short", "errors", "deeds"),
     ("strict", "ordered"),
-    ("damage",),
+    ("damage", "repairs"),
     ("reals",),
 )
 
