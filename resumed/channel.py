@@ -40,7 +40,8 @@ class Channel:
         self._sleep.register(self._wake, select.POLLIN)
         self.pid = os.getpid()
         self._frames = wire.Frames()
-        self._arrived: deque[Record] = deque()
+        self._loads: deque[Record] = deque()
+        self._arrived: deque[Assignment] = deque()
         self._answers: deque[Record] = deque()
         self._put_off = b""
         self.ended = False
@@ -54,13 +55,13 @@ class Channel:
 
     def load(self) -> Record:
         """Wait for the first frame, which says what to run."""
-        return self._await(self._arrived)
+        return self._await(self._loads)
 
     def take(self) -> Assignment | None:
         """Return the next assignment if it is there."""
         with self._incoming:
             if self._arrived or (self._receive() and self._arrived):
-                return wire.assigned(self._arrived.popleft())
+                return self._arrived.popleft()
             return None
 
     def answer(self, expected: Record) -> None:
@@ -124,8 +125,13 @@ class Channel:
             raise LostError from error
         self.ended = self.ended or not piece
         for frame in self._frames.feed(piece):
-            of_work = frame["do"] in ("run", "load")
-            (self._arrived if of_work else self._answers).append(frame)
+            match frame["do"]:
+                case "run" | "parts":
+                    self._arrived.extend(wire.assigned(frame))
+                case "load":
+                    self._loads.append(frame)
+                case _:
+                    self._answers.append(frame)
         return bool(piece)
 
     def _listen(self, on_stop: Callable[[], None], on_death: Callable[[], None]) -> None:
@@ -145,7 +151,7 @@ class Channel:
         with self._incoming:
             while self._receive():
                 pass
-            ids = [frame["id"] for frame in self._arrived]
+            ids = [each.id for each in self._arrived]
             self._arrived.clear()
             # The main thread may sleep for an answer that was among what was just taken.
             os.eventfd_write(self._wake, 1)

@@ -33,7 +33,7 @@ from resumed.runner import Runner
 from resumed.schedule import Schedule
 from resumed.settings import Config, JobSettings
 from resumed.spool import Spool
-from resumed.wire import Assignment
+from resumed.wire import Assignment, Work
 
 SLICE_SECONDS = 0.004
 
@@ -125,7 +125,7 @@ class Foreman(PieceWork):
         self.queue.add(entry)
         return True
 
-    def take(self, count: int, now: float) -> list[Assignment]:
+    def take(self, count: int, now: float) -> list[Work]:
         """Give out up to *count* parts, of one job after the other."""
         if not self._schedule.open_to_others(now):
             return []
@@ -144,7 +144,7 @@ class Foreman(PieceWork):
                 return given
         return []
 
-    def assignment(self, wire_id: str) -> Assignment | None:
+    def assignment(self, wire_id: str) -> Work | None:
         """Make ready what the schedule gives out: a reduce, or a part that is suspect."""
         job, number = self._locate(wire_id)
         if number == THE_REDUCE:
@@ -256,12 +256,11 @@ class Foreman(PieceWork):
                 self._recorder.record("job_opened", id=entry.id)
             self._tell("job_opened", id=entry.id, name=entry.name)
 
-    def _given(self, job: OpenJob, number: int, part: Part) -> Assignment:
+    def _given(self, job: OpenJob, number: int, part: Part) -> Work:
         attempt = job.roll.attempts[number] + 1
-        assignment = job.assignment(number, part, attempt)
-        known = assignment.key.partition(SEPARATOR)[2]
-        self._hold(assignment.id, Hand(job, number, part.id, known, attempt))
-        return assignment
+        piece = job.piece(number, part, attempt)
+        self._hold(piece.id, Hand(job, number, part.id, piece.key, attempt))
+        return piece
 
     def _claim_reduce(self, job: OpenJob, wire_id: str) -> Assignment:
         """Record, durably, that the reduce is about to be delivered."""

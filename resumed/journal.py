@@ -178,9 +178,8 @@ def whole(generation: str, replaces: str | None, header: Fact, facts: Iterable[F
         "replaces": replaces,
         **header.particulars,
     }
-    all_facts = [Fact(HEADER, header.at, opening), *facts]
-    count = len(all_facts)
-    return b"".join(seal(n, count, generation, fact) for n, fact in enumerate(all_facts, 1))
+    every = [Fact(HEADER, header.at, opening), *facts]
+    return b"".join(seal(n, len(every), generation, fact) for n, fact in enumerate(every, 1))
 
 
 class Journal:
@@ -196,7 +195,7 @@ class Journal:
         self.path = path
         self.generation = reading.generation
         self.last = self.synced = reading.last
-        self.length_bytes = reading.length_bytes
+        self.length_bytes = self.end_bytes = reading.length_bytes
         self._closed = reading.last if reading.closed else 0
         self._waiting: list[bytes] = []
         self._failure: StorageError | None = None
@@ -222,8 +221,9 @@ class Journal:
 
     def append(self, kind: str, at: float, particulars: Record) -> int:
         """Remember a record and return its number. Nothing is in the file yet."""
-        fact = Fact(kind, at, particulars)
-        self._waiting.append(seal(self.last + 1, self.synced, self.generation, fact))
+        line = seal(self.last + 1, self.synced, self.generation, Fact(kind, at, particulars))
+        self._waiting.append(line)
+        self.end_bytes += len(line)
         self.last += 1
         return self.last
 
@@ -238,14 +238,14 @@ class Journal:
         if not self._waiting:
             return
         try:
-            durable.write_all(self._file, group := b"".join(self._waiting))
+            durable.write_all(self._file, b"".join(self._waiting))
         except StorageError as error:
             self._failure = error
             with suppress(OSError):  # else the next start cuts what is above every s
                 os.ftruncate(self._file, self.length_bytes)
             raise
         self._waiting.clear()
-        self.length_bytes += len(group)
+        self.length_bytes = self.end_bytes
 
     def sync(self) -> None:
         """Put all records on the disk; when this returns they may be told.

@@ -8,7 +8,7 @@ from resumed.entry import Entry
 from resumed.mark import Mark
 from resumed.report import Began, StepTaken
 from resumed.verdict import Died
-from resumed.wire import Assignment
+from resumed.wire import Work
 
 
 class Workers(Protocol):
@@ -18,7 +18,7 @@ class Workers(Protocol):
         """Say how many more items each worker that serves may be sent, idle ones first."""
         ...
 
-    def assign(self, worker: int, assignments: list[Assignment]) -> None:
+    def assign(self, worker: int, assignments: list[Work]) -> None:
         """Send items to a worker."""
         ...
 
@@ -47,11 +47,11 @@ class Jobs(Protocol):
         """Take in that an attempt had begun of which the last daemon did not hear."""
         ...
 
-    def take(self, count: int, now: float) -> list[Assignment]:
+    def take(self, count: int, now: float) -> list[Work]:
         """Give out up to so many parts."""
         ...
 
-    def assignment(self, wire_id: str) -> Assignment | None:
+    def assignment(self, wire_id: str) -> Work | None:
         """Make ready what the schedule gives out and is no item."""
         ...
 

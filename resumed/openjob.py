@@ -18,9 +18,10 @@ from resumed.jobledger import JobLedger, Tries
 from resumed.model import Record
 from resumed.records import Bad, Lines, Part
 from resumed.splitting import Splitting
-from resumed.wire import Assignment
+from resumed.wire import NO_STEPS, Assignment, Common, Piece
 
-AT_ONCE_BYTES = 256 << 10
+# With all that may be escaped, and an id of a whole mebibyte at the end, still one frame.
+AT_ONCE_BYTES = 128 << 10
 REDUCE = "reduce"
 SEPARATOR = "#"
 _LOOKS = 20_000
@@ -56,8 +57,8 @@ class OpenJob:
         self.in_hand = 0
         self.litter: list[str] = []
         self._first_face = self._face()
-        self._path = str(path)
-        self._lock = lock
+        self._prefix = f"{entry.id}{SEPARATOR}"
+        self._common = Common(entry.id, entry.name, str(path), lock, str(folder))
         self._again: deque[int] = deque()
         self._waiting: list[tuple[float, int]] = []
         self._cursor = 0
@@ -163,34 +164,25 @@ class OpenJob:
             raise ChangedError
         return part
 
-    def assignment(self, number: int, part: Part, attempt: int) -> Assignment:
+    def piece(self, number: int, part: Part, attempt: int) -> Piece:
         """Ask for an attempt of a part."""
-        mark = f"{part.mark:016x}"
+        key = f"{part.mark:016x}-{part.content:016x}"
         tries = self.ledger.tries.get(number) if self.ledger.tries else None
-        return Assignment(
-            id=f"{self.entry.id}#{mark}",
-            name=self.entry.name,
-            path=self._path,
-            attempt=attempt,
-            key=f"{self.entry.id}#{mark}-{part.content:016x}",
-            scratch=f"{self.folder}/{mark}",
-            lock=self._lock,
-            steps=tries.steps if tries else {},
-            part=part.value,
-            part_id=part.id,
-            job=self.entry.id,
+        steps = tries.steps if tries else NO_STEPS
+        return Piece(
+            self._prefix + key[:16], key, attempt, part.id, part.value, steps, self._common
         )
 
     def reduction(self, attempt: int) -> Assignment:
         """Ask for an attempt of the reduce."""
         return Assignment(
-            id=f"{self.entry.id}{SEPARATOR}{REDUCE}",
+            id=self._prefix + REDUCE,
             name=self.entry.name,
-            path=self._path,
+            path=self._common.path,
             attempt=attempt,
-            key=f"{self.entry.id}{SEPARATOR}{REDUCE}",
+            key=self._prefix + REDUCE,
             scratch=f"{self.folder}/{REDUCE}",
-            lock=self._lock,
+            lock=self._common.lock,
             steps=self.ledger.reduce.tries.steps,
             job=self.entry.id,
             reduce={"results": str(self.folder / RESULTS), "metadata": self.ledger.metadata},

@@ -22,7 +22,7 @@ from resumed import mark, memory, orphans, report, wire
 from resumed.launch import Launch
 from resumed.process import READS_AT_END, Process
 from resumed.report import Report
-from resumed.wire import Assignment
+from resumed.wire import Work
 
 READ, WRITE = 1, 2
 RESTART_SECONDS = 60.0
@@ -89,11 +89,11 @@ class Pool:
         """Tell whether no worker has anything to do."""
         return all(worker.idle for worker in self._workers.values())
 
-    def assign(self, worker: int, assignments: Sequence[Assignment]) -> None:
+    def assign(self, worker: int, work: Sequence[Work]) -> None:
         """Send items to a worker, at most as many as it has `room` for."""
         process = self._workers[worker]
-        process.assigned.extend(each.id for each in assignments)
-        process.tell(*map(wire.assign, assignments))
+        process.assigned.extend(each.id for each in work)
+        process.tell(*wire.assign(work))
         self._send(process)
 
     def acknowledge(self, worker: int, id_: str, step: str) -> None:

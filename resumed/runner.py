@@ -28,7 +28,7 @@ from resumed.schedule import Schedule
 from resumed.spool import Spool
 from resumed.supply import Supply
 from resumed.verdict import Died, End, Limits, Returned, Stopped
-from resumed.wire import Assignment
+from resumed.wire import Assignment, Work
 
 OUTPUT_LIMIT_BYTES = 4096
 OVERDUE_SECONDS = 1.0
@@ -120,7 +120,7 @@ class Runner:
                 sent += len(assignments)
         return sent
 
-    def _take(self, count: int, now: float) -> list[Assignment]:
+    def _take(self, count: int, now: float) -> list[Work]:
         """Choose items or parts, whose turn alternates so that neither starves the other."""
         self._parts_next = not self._parts_next
         if self._parts_next and (given := self.jobs.take(count, now)):
@@ -190,7 +190,7 @@ class Runner:
             self._recorder.record("started", id=item_id, attempt=entry.attempts + 1)
             self._recorder.commit()
 
-    def _assignment(self, item_id: str) -> Assignment | None:
+    def _assignment(self, item_id: str) -> Work | None:
         entry = self._recorder.ledger.items.get(item_id)
         if entry is None:
             return self.jobs.assignment(item_id)

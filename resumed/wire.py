@@ -6,6 +6,7 @@ A frame is one JSON object on one line of pure ASCII. Four pipes belong to a wor
 
     {"do":"load","folder":"/etc/resumed","out":"/spool/out","steps":[{"step":null,...}]}
     {"do":"run","id":"...","name":"a.jpg","path":"/spool/active/ID/a.jpg","attempt":1,...}
+    {"do":"parts","of":["JOB","a.csv",...],"parts":[["KEY",1,"part id",{...}],...]}
     {"do":"stepped","id":"...","step":"search"}        the step is durable, go on
     {"do":"go"}                                        the output was read, begin the next
 
@@ -36,9 +37,10 @@ attempt begins: see `resumed.mark`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from resumed.model import JSON, Record, to_json
 
@@ -58,6 +60,9 @@ _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined] # not in the 
 encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
+NO_STEPS: Mapping[str, JSON] = MappingProxyType({})
+
+
 class Assignment(NamedTuple):
     """Ask for one attempt.
 
@@ -74,11 +79,40 @@ class Assignment(NamedTuple):
     key: str
     scratch: str
     lock: str | None = None
-    steps: Mapping[str, JSON] = MappingProxyType({})
+    steps: Mapping[str, JSON] = NO_STEPS
     part: JSON = None
     part_id: str | None = None
     job: str | None = None
     reduce: Record | None = None
+
+
+class Common(NamedTuple):
+    """Say what the attempts of all parts of a job have in common; *folder* has their scratch."""
+
+    job: str
+    name: str
+    path: str
+    lock: str
+    folder: str
+
+
+class Piece(NamedTuple):
+    """Ask for one attempt of a part of a job.
+
+    The *id* is ``JOB#`` and the part's mark; *key* is that mark and its content
+    (`resumed.records.key`). The worker makes an `Assignment` of it.
+    """
+
+    id: str
+    key: str
+    attempt: int
+    part_id: str
+    part: JSON
+    steps: Mapping[str, JSON]
+    common: Common
+
+
+Work: TypeAlias = Assignment | Piece
 
 
 class NonsenseError(Exception):
@@ -147,28 +181,65 @@ def _deeper(value: JSON, levels: int) -> bool:
     return levels < 0 or any(_deeper(each, levels - 1) for each in inner)
 
 
-def assign(assignment: Assignment) -> Record:
-    """Make the frame that asks for an attempt, without what is not set."""
+def assign(work: Iterable[Work]) -> Iterator[Record]:
+    """Make the frames that ask for attempts, without what is not set; parts share theirs."""
+    for common, group in groupby(work, _common):
+        if common is None:
+            yield from map(_alone, group)
+        else:
+            yield {"do": "parts", "of": common, "parts": list(map(_row, group))}
+
+
+def _common(work: Work) -> Common | None:
+    return work.common if type(work) is Piece else None
+
+
+def _alone(work: Work) -> Record:
+    if isinstance(work, Piece):
+        raise TypeError(work)
     frame: Record = {
         "do": "run",
-        "id": assignment.id,
-        "name": assignment.name,
-        "path": assignment.path,
-        "attempt": assignment.attempt,
-        "key": assignment.key,
-        "scratch": assignment.scratch,
+        "id": work.id,
+        "name": work.name,
+        "path": work.path,
+        "attempt": work.attempt,
+        "key": work.key,
+        "scratch": work.scratch,
     }
-    if assignment.lock is not None:
-        frame["lock"] = assignment.lock
-    if assignment.steps:
-        frame["steps"] = dict(assignment.steps)
-    if assignment.job is not None:
-        frame.update(part=assignment.part, part_id=assignment.part_id, job=assignment.job)
-    if assignment.reduce is not None:
-        frame["reduce"] = assignment.reduce
+    if work.lock is not None:
+        frame["lock"] = work.lock
+    if work.steps:
+        frame["steps"] = dict(work.steps)
+    if work.job is not None:
+        frame.update(part=work.part, part_id=work.part_id, job=work.job)
+    if work.reduce is not None:
+        frame["reduce"] = work.reduce
     return frame
 
 
-def assigned(frame: Record) -> Assignment:
-    """Read the frame that `assign` made."""
-    return Assignment(**{name: value for name, value in frame.items() if name != "do"})
+def _row(piece: Work) -> Sequence[object]:
+    return piece[1:6] if piece.steps else piece[1:5]
+
+
+def assigned(frame: Record) -> Iterator[Assignment]:
+    """Read a frame that `assign` made."""
+    if frame["do"] == "run":
+        del frame["do"]
+        yield Assignment(**frame)
+        return
+    job, name, path, lock, folder = frame["of"]
+    for key, attempt, part_id, part, *steps in frame["parts"]:
+        mark = key[:16]
+        yield Assignment(
+            f"{job}#{mark}",
+            name,
+            path,
+            attempt,
+            f"{job}#{key}",
+            f"{folder}/{mark}",
+            lock,
+            steps[0] if steps else NO_STEPS,
+            part,
+            part_id,
+            job,
+        )

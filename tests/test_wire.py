@@ -3,7 +3,7 @@ import json
 import pytest
 
 from resumed import wire
-from resumed.wire import Assignment, Frames, NonsenseError
+from resumed.wire import Assignment, Common, Frames, NonsenseError, Piece
 
 LEAST = Assignment("1-a", "a.jpg", "/active/1-a/a.jpg", 1, "key", "/active/1-a.work")
 MOST = Assignment(
@@ -21,15 +21,54 @@ MOST = Assignment(
 )
 
 
+COMMON = Common("1-j", "a.csv", "/active/1-j/a.csv", "/jobs/1-j", "/jobs/1-j/\udcff")
+KEYS = ("00000000000000aa-00000000000000bb", "00000000000000cc-00000000000000dd")
+
+
+def sent(*work):
+    return b"".join(map(wire.encode, wire.assign(work)))
+
+
+def received(stream):
+    return [each for frame in Frames().feed(stream) for each in wire.assigned(frame)]
+
+
 @pytest.mark.parametrize("assignment", [LEAST, MOST])
 def test_an_assignment_survives_the_journey(assignment):
-    (frame,) = Frames().feed(wire.encode(wire.assign(assignment)))
+    assert received(sent(assignment)) == [assignment]
 
-    assert wire.assigned(frame) == assignment
+
+def test_parts_of_one_job_share_a_frame_and_come_out_whole_and_in_order():
+    parts = [
+        Piece(f"1-j#{key[:16]}", key, attempt, f"p{attempt}", {"n": "é"}, steps, COMMON)
+        for attempt, (key, steps) in enumerate(zip(KEYS, ({"s": None}, {}), strict=True), 1)
+    ]
+    other = parts[0]._replace(id="2-j#00000000000000aa", common=COMMON._replace(job="2-j"))
+
+    stream = sent(*parts, LEAST, parts[0], other)
+
+    assert stream.count(b"\n") == 4
+    first, second, item, again, last = received(stream)
+    assert (again, item) == (first, LEAST)
+    assert (last.id, last.key, last.job) == (other.id, f"2-j#{KEYS[0]}", "2-j")
+    assert second == Assignment(
+        id="1-j#00000000000000cc",
+        name="a.csv",
+        path="/active/1-j/a.csv",
+        attempt=2,
+        key="1-j#00000000000000cc-00000000000000dd",
+        scratch="/jobs/1-j/\udcff/00000000000000cc",
+        lock="/jobs/1-j",
+        steps={},
+        part={"n": "é"},
+        part_id="p2",
+        job="1-j",
+    )
+    assert (first.attempt, first.steps, first.part_id) == (1, {"s": None}, "p1")
 
 
 def test_a_frame_is_one_line_of_ascii_whatever_the_name():
-    line = wire.encode(wire.assign(MOST))
+    line = sent(MOST)
 
     assert line.isascii()
     assert line.count(b"\n") == 1
@@ -37,12 +76,12 @@ def test_a_frame_is_one_line_of_ascii_whatever_the_name():
 
 
 def test_frames_are_the_same_wherever_the_stream_is_cut():
-    stream = wire.encode(wire.assign(LEAST)) + wire.encode({"do": "go"})
+    stream = sent(LEAST) + wire.encode({"do": "go"})
 
     for cut in range(len(stream) + 1):
         frames = Frames()
         assert [*frames.feed(stream[:cut]), *frames.feed(stream[cut:])] == [
-            wire.assign(LEAST),
+            *wire.assign([LEAST]),
             {"do": "go"},
         ]
 

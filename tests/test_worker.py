@@ -80,7 +80,7 @@ class Talk:
             "scratch": f"{folder}.work",
             "lock": str(folder),
         } | particulars
-        self.tell(wire.assign(Assignment(**values)))
+        self.tell(*wire.assign([Assignment(**values)]))
         return id_
 
     def wait_for(self, fd, seconds=SECONDS):

@@ -170,8 +170,8 @@ class EmbeddedProgress(base.Progress):
             if lock is not None and job_id not in self._files:
                 os.close(lock)
         self._locks[job_id] = lock
-        while len(self._files) > _KEPT_OPEN and (first := next(iter(self._files))) != job_id:
-            self._files.pop(first).close()
+        for idle in [each for each in self._files if each not in self._locks][:-_KEPT_OPEN]:
+            self._files.pop(idle).close()
         return file
 
     def _forget_all(self) -> None:

@@ -80,15 +80,16 @@ class JobFile:
         return True
 
     def record(self, kind: str, at: float, particulars: Record) -> None:
-        """Write a record and take it in; `sync` makes it last."""
+        """Remember a record and take it in; `sync` puts it into the file, and makes it last."""
         if self._writer is None:
             if self._reading.torn:
                 compaction.save_torn(self.path, self._reading.torn)
             self._writer = Journal(self.path, self._reading)
-        place = self._writer.length_bytes
+        place = self._writer.end_bytes
         self._writer.append(kind, at, particulars)
-        self._writer.write()
         self.remaining.apply(kind, at, particulars, place)
+        if self._writer.end_bytes - self._writer.length_bytes >= _TOGETHER_BYTES:
+            self._writer.write()
 
     def sync(self) -> None:
         """Put all that was recorded on the disk."""
@@ -173,6 +174,8 @@ class JobFile:
     def _read(self, place: int) -> Record:
         """Read the record at *place*; the last few are remembered."""
         if place not in self._records:
+            if self._writer is not None:
+                self._writer.write()
             self._file.seek(place)
             record = journal.unseal(self._file.readline(journal.LINE_LIMIT_BYTES))
             if record is None:

@@ -70,6 +70,34 @@ def test_a_group_is_synced_once_and_stays_locked_until_then(keeper, folder, monk
     assert keeper.job("job").done == 99
 
 
+def test_a_group_may_ask_about_more_jobs_than_are_kept_open(keeper, folder):
+    names = [f"job-{number:02}" for number in range(40)]
+    for name in names:
+        create(keeper, name, 2)
+
+    with keeper.group():
+        for name in names:
+            keeper.complete(name, "0", "r")
+
+    assert [job.done for job in EmbeddedProgress(folder).jobs()] == [1] * 40
+
+
+def test_what_a_group_was_answered_is_known_to_it_before_it_ends(keeper, folder):
+    create(keeper, "job", 3)
+    large = "x" * 200_000
+
+    with keeper.group():
+        assert keeper.complete("job", "1", "small") == StillOpen()
+        assert list(keeper.results("job")) == [("1", "small")]
+        assert keeper.complete("job", "0", large) == StillOpen()
+        assert keeper.part("job", "0").state.result == large
+        assert keeper.complete("job", "1") == AlreadyDone()
+        assert isinstance(keeper.complete("job", "2", large), LastPart)
+
+    again = [("0", large), ("1", "small"), ("2", large)]
+    assert list(keeper.results("job")) == list(EmbeddedProgress(folder).results("job")) == again
+
+
 def test_a_refusal_inside_a_group_keeps_what_was_answered_before(keeper, folder):
     create(keeper, "job", 2)
     keeper.begin("job", "1")
