@@ -8,8 +8,8 @@ anything is asked of the daemon, what it will do::
      "gone": ["p7", "line 12"], "bad": ["line 5"]}
 
 *new* and *changed* parts run, and *again* runs what is as it was and has not been done.
-*unchanged* ones are done and stay so, *gone* is what the new file does not have, and *bad*
-are lines of it that cannot be parts.
+*unchanged* ones are done and stay so, *gone* is what the file before had and
+the new one has not, and *bad* are lines of it that cannot be parts.
 """
 
 from collections.abc import Callable
@@ -78,7 +78,7 @@ def compare(
 
     def note(record: Record) -> None:
         mark = records.unkey(record["key"])[0] if record.get("key") and "part" in record else None
-        if mark is not None and mark not in seen:
+        if mark is not None and mark not in seen and ledger.roll.find(mark) not in ledger.gone:
             named[mark] = record["part"]
 
     jobbook.read(journal, note)

@@ -22,7 +22,7 @@ from resumed.errors import EXIT_LEFT_OVER
 from resumed.jobview import JobView
 from resumed.model import Record
 from resumed.paths import Paths
-from resumed.site import Site, json_option, pass_site, show, show_json
+from resumed.site import Site, advise, json_option, pass_site, show, show_json
 from resumed.text import escape
 from resumed.view import RefusedError
 
@@ -79,8 +79,7 @@ def info_command(site: Site, job: str, backend: str | None, *, as_json: bool) ->
     if as_json:
         show_json(told)
         return
-    lines = [(key.replace("_", " "), _plain(value)) for key, value in told.items()]
-    show([(key, value) for key, value in lines if value])
+    show([row for row in _rows(told) if row[1]])
 
 
 @jobs_command.command("failures")
@@ -88,8 +87,8 @@ def info_command(site: Site, job: str, backend: str | None, *, as_json: bool) ->
 @_backend
 @json_option
 @pass_site
-def failures_command(site: Site, job: str, backend: str | None, *, as_json: bool) -> int:
-    """List the parts that failed, or wait for another attempt, and why."""
+def failures_command(site: Site, job: str, backend: str | None, *, as_json: bool) -> None:
+    """List the parts that failed, or wait for another attempt, and why; 0 also for none."""
     with _source(site, backend) as source:
         found = source.find(job)
         failures = list(found.failures())
@@ -101,7 +100,8 @@ def failures_command(site: Site, job: str, backend: str | None, *, as_json: bool
         click.echo(f"{escape(each['part'])}  {each['state']}  {_words(error)}")
     if not as_json and failures and backend is None:
         click.echo(f"again: '{site.command} retry {found.id}', or with another file '--with FILE'")
-    return 0 if failures else 1
+    if not failures:
+        advise(f"no part of {escape(found.name)} failed")
 
 
 @jobs_command.command("pending")
@@ -251,10 +251,30 @@ def _row(job: JobView | ElsewhereJob, now: float) -> tuple[str, ...]:
     return (escape(job.id), escape(job.name), job.state, *counts, str(doc["running"]), rate, left)
 
 
-def _plain(value: object) -> str:
-    if value is None or value == "":
-        return ""
-    return escape(value) if isinstance(value, str) else json.dumps(value)
+def _rows(told: Record) -> Iterator[tuple[str, str]]:
+    """Put into words what `info` tells of a job; what there is nothing of is empty."""
+    for name, value in told.items():
+        match name:
+            case "reduce":
+                yield name, _reduce_words(value)
+                yield "result", "" if value["result"] is None else json.dumps(value["result"])
+            case "error":
+                # The lines of the text stay lines: some say what to do.
+                first, *others = value["text"].split("\n") if value else [""]
+                yield name, _words({**value, "text": first}) if value else ""
+                yield from (("", escape(each)) for each in others)
+            case "rate":
+                yield name, f"{value:.0f}/s" if value else ""
+            case "seconds_left":
+                yield "left", "" if value is None else listing.span(value)
+            case _:
+                yield name.replace("_", " "), "" if value is None else escape(str(value))
+
+
+def _reduce_words(reduce: Record) -> str:
+    attempts = f", attempt {reduce['attempts']}" if reduce["attempts"] else ""
+    error = f": {_words(reduce['error'])}" if reduce["error"] else ""
+    return "" if reduce["state"] == "none" else f"{reduce['state']}{attempts}{error}"
 
 
 def _words(error: Record) -> str:

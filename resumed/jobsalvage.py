@@ -18,7 +18,8 @@ from resumed.errors import JournalCorruptError
 from resumed.jobledger import REPAIRED, JobLedger
 from resumed.journal import HEADER, SYNCED
 from resumed.ledger import Ledger
-from resumed.model import Done, Fact, Record, Removed, instant
+from resumed.model import Done, Fact, Failed, Record, Removed, instant
+from resumed.paths import Paths
 from resumed.salvage import Findings
 
 WHY = (
@@ -62,8 +63,18 @@ def judge(path: Path) -> tuple[str, Findings]:
     return ("torn" if found.bad else "clean"), found
 
 
-def repair(path: Path, generation: str, now: float) -> RepairedJob:
+def set_aside(paths: Paths, ledger: Ledger, job_id: str) -> bool:
+    """Tell whether a job's file lies in ``failed/``, where a person left it or will see it."""
+    entry = ledger.items.get(job_id)
+    kept_as = entry.state.kept_as if entry and isinstance(entry.state, Failed) else None
+    return kept_as is not None and (paths.failed / kept_as).exists()
+
+
+def repair(path: Path, generation: str, now: float, *, aside: bool) -> RepairedJob:
     """Replace a damaged journal of a job by what is certain; the lock must be held.
+
+    *aside* says that the job was `set_aside`, so that whatever is asked of it from now on is
+    asked by somebody who knows; else the next start sets it aside.
 
     Raises:
         StorageError: The disk refused; the old journal is in place.
@@ -71,7 +82,9 @@ def repair(path: Path, generation: str, now: float) -> RepairedJob:
     """
     state, found = judge(path)
     facts = _certain(found)
-    facts.append(Fact("closed", now, {"error": {"kind": REPAIRED, "text": WHY}}))
+    facts.append(
+        Fact("closed", now, {"error": {"kind": "damaged" if aside else REPAIRED, "text": WHY}})
+    )
     header = Fact(HEADER, now, {"counts": {}})
     content = journal.whole(generation, found.generation or None, header, facts)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))

@@ -125,11 +125,13 @@ def repair_command(site: Site) -> int:
         _repair_main(site)
         for path in _of_jobs(paths, readable=True):
             if jobsalvage.judge(path)[0] in _NEEDS_REPAIR:
-                done = jobsalvage.repair(path, os.urandom(4).hex(), time.time())
+                aside = jobsalvage.set_aside(paths, view.look(paths).ledger, path.stem)
+                done = jobsalvage.repair(path, os.urandom(4).hex(), time.time(), aside=aside)
                 click.echo(f"{path}: written anew from {plural(done.records, 'sound record')}")
                 if done.broken is not None:
                     click.echo(f"{done.broken}: the old one, as it was")
-                click.echo(f"its job goes to failed/: '{site.command} retry {path.stem}'")
+                place = "is in" if aside else "goes to"
+                click.echo(f"its job {place} failed/: '{site.command} retry {path.stem}'")
     finally:
         os.close(lock)
     return 0

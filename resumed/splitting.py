@@ -26,7 +26,7 @@ class Splitting:
         self._lines = lines
         self._place = place
         self._known = len(self._roll.marks)
-        self._merged = self._new = self._changed = self._unchanged = self._still_there = 0
+        self._merged = self._new = self._changed = self._unchanged = self._gone = 0
 
     def slices(self) -> Iterator[None]:
         """Read the whole file; yields every few records."""
@@ -46,14 +46,16 @@ class Splitting:
             new=self._new,
             changed=self._changed,
             unchanged=self._unchanged,
-            gone=self._known - self._still_there,
+            gone=self._gone,
         )
 
     def _tell_gone(self) -> Iterator[None]:
+        """Record all parts that are not in the file; count those that were in the one before."""
         parts, keys = self._roll, list[str]()
         for number in range(self._known):
             if not parts.seen(number):
                 keys.append(records.key(parts.marks[number], parts.contents[number]))
+                self._gone += number not in self._ledger.gone
             if len(keys) == _KEYS_TOGETHER:
                 self._book.record("gone", keys=keys)
                 keys = []
@@ -76,7 +78,6 @@ class Splitting:
         else:
             self._unchanged += 1
         parts.see(number, found.offset)
-        self._still_there += number < self._known
         attempt = self._ledger.traces.get(found.mark, 0) if self._ledger.traces else 0
         if attempt > parts.attempts[number]:
             key = records.key(found.mark, found.content)
@@ -105,5 +106,4 @@ class Splitting:
             self._book.record("bad", part=found.id, key=key, line=found.line, error=error)
             number = parts.find(found.mark)
         if number is not None:
-            self._still_there += number < self._known
             parts.see(number, found.offset)

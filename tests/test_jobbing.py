@@ -166,7 +166,8 @@ def test_failures_are_told_as_they_stand_now(book, say):
     assert (told["part"], told["state"], told["error"]) == ("x", "failed", ERROR)
     done(made, "x")
     made.commit(urgent=True)
-    assert say("jobs", "failures", A).status == 1
+    none = say("jobs", "failures", A)
+    assert (none.status, none.out) == (0, "")
 
 
 def test_parts_that_the_file_has_no_more_count_no_more(book, say):
@@ -180,7 +181,27 @@ def test_parts_that_the_file_has_no_more_count_no_more(book, say):
     [job] = say("jobs", "info", A, "--json").documents
 
     assert (job["parts"], job["done"], job["failed"], job["pending"]) == (1, 1, 0, 0)
-    assert say("jobs", "failures", A).status == 1
+    assert (say("jobs", "failures", A).status, say("jobs", "failures", A).out) == (0, "")
+
+
+def test_info_is_for_people_and_tells_errors_in_words(book, say):
+    made = book(A, "a.jsonl")
+    split(made, 0)
+    waiting = {"step": None, "error": ERROR, "delay": 60.0, "output": ""}
+    made.record("reduce_claimed", attempt=2, key="")
+    made.record("reduce_waiting", attempt=2, **waiting)
+    made.commit(urgent=True)
+    reducing = say("jobs", "info", A).out
+    made.record("closed", error={"kind": "parts", "text": "1 of 2 failed; tells\n    ctl jobs"})
+    made.commit(urgent=True)
+    failed = say("jobs", "info", A).out
+    end(made)
+    ended = say("jobs", "info", A).out
+
+    assert "reduce     waiting, attempt 2: ValueError: no \\x1b[31mgood\n" in reducing
+    assert "error      parts: 1 of 2 failed; tells\n               ctl jobs\n" in failed
+    assert 'reduce     done, attempt 2\nresult     {"sum": 3}\n' in ended
+    assert "{" not in reducing + failed
 
 
 def test_pending_parts_are_read_from_the_file_wherever_it_is(book, say, paths):

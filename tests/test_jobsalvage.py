@@ -42,7 +42,7 @@ def test_a_sound_record_that_makes_no_sense_is_damage_and_left_out(tmp_path):
     before = path.read_bytes()
 
     assert jobsalvage.judge(path)[0] == "corrupt"
-    done = jobsalvage.repair(path, "11111111", AT)
+    done = jobsalvage.repair(path, "11111111", AT, aside=False)
 
     assert done.broken.read_bytes() == before
     assert done.records == 3
@@ -58,7 +58,7 @@ def test_times_of_what_was_saved_are_those_of_before(tmp_path):
     before = [json.loads(line)["at"] for line in path.read_text().splitlines()]
     path.write_bytes(path.read_bytes().replace(b'"part":"p1"', b'"part":"q1"'))
 
-    jobsalvage.repair(path, "11111111", AT + 60)
+    jobsalvage.repair(path, "11111111", AT + 60, aside=False)
 
     kept = [json.loads(line) for line in path.read_text().splitlines()]
     assert {each["at"] for each in kept if each["kind"] == "done"} <= set(before)

@@ -122,9 +122,6 @@ def test_a_repair_saves_what_is_certain_and_a_retry_runs_the_rest(home, drain, c
     assert ran(home) == []
     (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
     drain()
-    assert "was damaged" in (home.failed / "a.jsonl.failure.txt").read_text()
-    (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
-    drain()
 
     assert f"{journal}:{line}: at byte" in checked
     assert [each["state"] for each in documents] == ["clean", "corrupt"]
@@ -133,3 +130,31 @@ def test_a_repair_saves_what_is_certain_and_a_retry_runs_the_rest(home, drain, c
     assert broken.read_bytes() == spoilt
     assert sorted(ran(home)) == ["b", "x"]
     assert "a.jsonl" in home.names("done")
+
+
+def test_a_repaired_job_that_lay_in_failed_goes_on_when_its_file_is_moved_back(
+    home, drain, ctl, journal
+):
+    spoil(journal, "b")
+    assert "its job is in failed/" in ctl("journal", "repair").stdout
+
+    (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
+    drain()
+
+    assert sorted(ran(home)) == ["b", "x"]
+    assert "a.jsonl" in home.names("done")
+
+
+def test_a_job_that_was_moved_back_before_its_repair_is_set_aside_once(home, drain, ctl, journal):
+    spoil(journal, "b")
+    (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
+    assert drain().returncode == 78
+    assert "its job goes to failed/" in ctl("journal", "repair").stdout
+
+    drain()
+    assert "was damaged" in (home.failed / "a.jsonl.failure.txt").read_text()
+    assert ran(home) == []
+    (home.failed / "a.jsonl").rename(home.inbox / "a.jsonl")
+    drain()
+
+    assert sorted(ran(home)) == ["b", "x"]

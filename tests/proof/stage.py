@@ -129,8 +129,11 @@ class Inline:
     def idle(self):
         return self.running is None and not self.queue
 
-    def assign(self, _worker, assignments):
-        self.queue.extend(assignments)
+    def assign(self, _worker, work):
+        from resumed import wire
+
+        for frame in wire.assign(work):  # as a worker gets to see it
+            self.queue.extend(wire.assigned(frame))
 
     def acknowledge(self, _worker, _id, step):
         one, steps, token, _ = self.running
