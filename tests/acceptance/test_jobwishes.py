@@ -272,3 +272,30 @@ def test_a_table_without_a_sensible_header_is_set_aside_with_the_reason(home, ru
 
     assert "nothing of the file can be read" in (home.failed / "a.csv.failure.txt").read_text()
     assert not home.records("job_opened")
+
+
+def test_what_is_gone_is_told_once_and_may_come_back(home, drain, ctl):
+    home.configure(CONFIG, handler=HANDLER)
+    drop(home, "a.jsonl", part("x", "bad"), part("y"), part("z"))
+    fixed = home.path / "fixed.jsonl"
+    fixed.write_text("".join(json.dumps(each) + "\n" for each in (part("x", "bad"), part("z"))))
+    whole = home.path / "whole.jsonl"
+    drain()
+    whole.write_bytes((home.failed / "a.jsonl").read_bytes())
+    first = ctl("retry", "a.jsonl", "--with", str(fixed), "-n").stdout
+    ctl("retry", "a.jsonl", "--with", str(fixed))
+    drain()
+
+    again = ctl("retry", "a.jsonl", "--with", str(fixed), "-n").stdout
+    back = ctl("retry", "a.jsonl", "--with", str(whole), "-n").stdout
+    ctl("retry", "a.jsonl")
+    drain()
+    (home.path / "calm").touch()
+    ctl("retry", "a.jsonl", "--with", str(whole))
+    drain()
+
+    assert "0 new, 0 changed, 2 unchanged, 1 gone; 1 to run" in first
+    assert "0 new, 0 changed, 2 unchanged, 0 gone; 1 to run" in again
+    assert "0 new, 0 changed, 3 unchanged, 0 gone; 1 to run" in back
+    assert [each["gone"] for each in job_records(home, "split")] == [0, 1, 0, 0]
+    assert [each["result"] for each in job_records(home, "reduced")] == [3]

@@ -27,6 +27,7 @@ class Timed(Daemon):
 
     def _loop(self, until):
         self.before = os.times()
+        self.began_at = time.monotonic()
         started = time.perf_counter()
         if len(sys.argv) > 2:
             profile = cProfile.Profile()
@@ -48,6 +49,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = {
+        "began_at": daemon.began_at,
         "items": tally.done,
         "failed": tally.failed,
         "seconds": daemon.seconds,

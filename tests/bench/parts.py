@@ -12,6 +12,7 @@ from resumed.progress.embedded import EmbeddedProgress
 from resumed.progress.parts import Parts
 
 GROUP = 256
+FEW = 5000
 
 
 def _append(where: Path, parts: int, group: int = 64) -> dict:
@@ -58,6 +59,67 @@ def parts(count: int, times: int) -> list[Row]:
             rate >= 10_000 and median(shares) >= 0.4,
             {"rounds": results},
         )
+    ]
+
+
+# Where the first part began to run is told by the first attempt in each worker.
+TELLING = """
+import os, time
+told = False
+
+
+def process(item):
+    global told
+    if not told:
+        told = True
+        with open("first", "a") as file:
+            file.write(f"{time.monotonic()}\\n")
+
+
+def total(job):
+    return sum(1 for _ in job.results())
+"""
+
+
+def _pending(where: Path, parts: int) -> dict:
+    """Run a job with a reduce; tell its memory, and when the first part began."""
+    made = home(where / "home", TELLING, workers=2)
+    config = made / "resumed.toml"
+    job = '\n[job]\nmatch = ["*.jsonl"]\nid = "id"\nreduce = "handler:total"\n'
+    config.write_text(config.read_text() + job)
+    with (made / "inbox" / "parts.jsonl").open("w") as file:
+        for number in range(parts):
+            file.write(json.dumps({"id": f"p{number:07d}", "value": number}) + "\n")
+    taken = run("drained.py", made)
+    taken["first"] = min(map(float, (made / "first").read_text().split())) - taken["began_at"]
+    shutil.rmtree(made)
+    return taken
+
+
+def pending(count: int, times: int) -> list[Row]:
+    """Run a job of *count* parts, and see what its parts that wait take."""
+    with folder() as where:
+        contestants = {
+            "few": lambda: _pending(where, FEW),
+            "many": lambda: _pending(where, count),
+        }
+        results = rounds(contestants, times)
+    peak = median([each["many"]["peak_kb"] for each in results]) / 1024
+    worker = median([each["many"]["worker_peak_kb"] for each in results]) / 1024
+    first = median([each["many"]["first"] for each in results])
+    kb = [each["many"]["peak_kb"] - each["few"]["peak_kb"] for each in results]
+    more = [1024 * each / (count - FEW) for each in kb]
+    name = f"a job of {count:,} parts and a reduce"
+    details = {"rounds": results}
+    return [
+        Row(f"{name}: peak", f"{peak:.0f} MB, worker {worker:.0f}", "<= 150 MB", peak <= 150),
+        Row(
+            f"  more than with {FEW:,} parts",
+            spread(more, " B a part"),
+            "<= 60 B",
+            median(more) <= 60,
+        ),
+        Row("  first part begins", f"{first:.2f} s", "<= 2 s", first <= 2, details),
     ]
 
 

@@ -37,6 +37,7 @@ FIGURES = {
     "idle": (arrivals.idle, (10, 1), (60, 1)),
     "ctl": (arrivals.control, (0, 7), (0, 15)),
     "parts": (parts.parts, (5000, 5), (100_000, 5)),
+    "pending": (parts.pending, (100_000, 1), (1_000_000, 1)),
     "completes": (parts.completes, (20_000, 5), (100_000, 5)),
 }
 
