@@ -1,6 +1,7 @@
 """Call a person when something is theirs to do: by events, and by the commands they chose."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from resumed.alarms import Alarms
 from resumed.entry import Entry
@@ -32,7 +33,7 @@ class Alert:
             if isinstance(entry.state, Failed):
                 self._alarms.failed(entry.state.at)
                 if self.config.on_failure is not None:
-                    about = _about(entry, entry.state)
+                    about = _about(entry, entry.state, self.config.paths.failed)
                     self.hooks.call("on_failure", self.config.on_failure, about)
 
     def look(self, ledger: Ledger) -> None:
@@ -43,12 +44,12 @@ class Alert:
                 self.hooks.call("on_alarm", self.config.on_alarm, {"why": why})
 
 
-def _about(entry: Entry, failed: Failed) -> dict[str, str]:
+def _about(entry: Entry, failed: Failed, folder: Path) -> dict[str, str]:
     """Say what a command is told of a failure."""
     return {
         "id": entry.id,
         "name": entry.name,
-        "path": entry.kept_as or "",
+        "path": str(folder / entry.kept_as) if entry.kept_as else "",
         "step": failed.step or "",
         "attempt": str(failed.attempt),
         "error": f"{failed.fault.kind}: {failed.fault.text}",

@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from resumed import alive, parts
+from resumed import alive, parts, raised, toml
 from resumed.errors import ConfigError, Mistake
 from resumed.launch import Launch
 from resumed.pool import Pool
 from resumed.report import Loaded, LoadFailed
-from resumed.settings import Command, Config, Step
+from resumed.settings import Command, Config
 from resumed.spool import Spool
+from resumed.toml import Document, Key
 
 LOAD_SECONDS = 60.0
 
@@ -32,7 +33,9 @@ def check(config: Config) -> list[Mistake]:
         with_place = config.paths.spool
         mistakes += [Mistake(with_place, 0, problem) for problem in spool.prove()]
         spool.close()
-    return mistakes + _check_handler(config) + _check_programs(config)
+    where = toml.read(config.file)
+    mistakes += _check_handler(config)
+    return [*mistakes, *_check_programs(config, where), *_check_exceptions(config, where)]
 
 
 def in_use(config: Config) -> bool:
@@ -59,16 +62,35 @@ def _check_state(config: Config) -> list[Mistake]:
     return []
 
 
-def _check_programs(config: Config) -> list[Mistake]:
+def _check_programs(config: Config, where: Document) -> list[Mistake]:
     """Look for each program where a start of it would."""
     handler = config.handler
-    steps = handler if isinstance(handler, tuple) else (Step("command", handler),)
-    named = [(step.name, step.run) for step in steps]
-    named += [(name, getattr(config, name)) for name in ("probe", "on_failure", "on_alarm")]
+    named: list[tuple[Key, str, object]] = [(("command",), "command", handler)]
+    if isinstance(handler, tuple):
+        keys: list[Key] = [("steps", number, "command") for number in range(len(handler))]
+        named = [(key, step.name, step.run) for key, step in zip(keys, handler, strict=True)]
+    hooks = ("probe", "on_failure", "on_alarm")
+    named += [((name,), name, getattr(config, name)) for name in hooks]
+    named += [(("job", "reduce"), "job.reduce", config.job and config.job.reduce)]
     return [
-        Mistake(config.file, 0, f"{name}: no program {run.argv[0]!r}; install it, or name its path")
-        for name, run in named
+        where.mistake(key, f"{name}: no program {run.argv[0]!r}; install it, or name its path")
+        for key, name, run in named
         if isinstance(run, Command) and not _may_be_there(run.argv[0])
+    ]
+
+
+def _check_exceptions(config: Config, where: Document) -> list[Mistake]:
+    """Look for each exception that is named: a misspelt one is never raised."""
+    named = {("retry", "retry_on"): config.retry.retry_on}
+    if config.job:
+        named["job", "fail_job_on"] = config.job.fail_job_on
+    wanted = dict.fromkeys(name for names in named.values() for name in names if "." in name)
+    faults = raised.faults(config.folder, tuple(wanted))
+    return [
+        where.mistake(key, f"{'.'.join(key)} has {name!r}: {faults[name]}")
+        for key, names in named.items()
+        for name in names
+        if name in faults
     ]
 
 

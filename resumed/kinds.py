@@ -14,13 +14,23 @@ from typing import Any, TypeAlias
 
 from resumed import text
 from resumed.rules import SHIPPED_IGNORE
-from resumed.settings import AHEAD_AUTO, PLACEHOLDERS, Command, PythonHandler, Tolerance
+from resumed.settings import (
+    AHEAD_AUTO,
+    ALARM_PLACEHOLDERS,
+    FAILURE_PLACEHOLDERS,
+    PLACEHOLDERS,
+    Command,
+    PythonHandler,
+    Tolerance,
+)
 
 Value: TypeAlias = Any
 Convert: TypeAlias = Callable[[Value], Value]
 
 _LAST_EXIT = 255
+_ALL_PERCENT = 100.0
 _LONGEST_STEP_NAME = 100
+_PLACEHOLDERS_ANYWHERE = PLACEHOLDERS | FAILURE_PLACEHOLDERS | ALARM_PLACEHOLDERS
 _BRACED = re.compile(r"\{([A-Za-z_]+)\}")
 _PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *%")
 
@@ -169,18 +179,27 @@ def command(value: Value) -> Command:
     raise ValueError(f"must be a list of texts, since no shell is involved, such as {example!r}")
 
 
-def placed_command(value: Value) -> Command:
-    """Accept a command, unless one of its placeholders looks misspelt."""
-    for word in _BRACED.findall(" ".join(command(value).argv)):
-        # other words in braces may well be meant for the program
-        if word not in PLACEHOLDERS and (meant := nearest(word.lower(), PLACEHOLDERS)):
-            raise ValueError(f"has {{{word}}}; did you mean {{{meant}}}?")
-    return command(value)
+def placed(known: frozenset[str]) -> Convert:
+    """Make a function that accepts a command with these placeholders, none of them misspelt."""
+
+    def convert(value: Value) -> Command:
+        for word in _BRACED.findall(" ".join(command(value).argv)):
+            if word in known:
+                continue
+            if meant := nearest(word.lower(), known):
+                raise ValueError(f"has {{{word}}}; did you mean {{{meant}}}?")
+            # others may well be meant for the program, but hooks are seldom tried before they run
+            if word in _PLACEHOLDERS_ANYWHERE or known is not PLACEHOLDERS:
+                shown = " ".join(f"{{{each}}}" for each in sorted(known))
+                raise ValueError(f"has {{{word}}}, which is nothing here; there are {shown}")
+        return command(value)
+
+    return convert
 
 
 def function_or_command(value: Value) -> PythonHandler | Command:
     """Accept either form of a handler."""
-    return function(value) if isinstance(value, str) else command(value)
+    return function(value) if isinstance(value, str) else placed(PLACEHOLDERS)(value)
 
 
 def step_name(value: Value) -> str:
@@ -209,7 +228,9 @@ def _exits(value: Value) -> frozenset[int]:
 def tolerance(value: Value) -> Tolerance:
     """Accept a number of parts, or a percentage of them."""
     if isinstance(value, str) and (parts := _PERCENTAGE.fullmatch(value)):
-        return Tolerance(share=min(100.0, float(parts[1])) / 100)
+        if float(parts[1]) > _ALL_PERCENT:
+            raise ValueError(f"{value!r} is more than all parts; 100% tolerates every failure")
+        return Tolerance(share=float(parts[1]) / _ALL_PERCENT)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return Tolerance(failures=value)
     raise ValueError('must be a number of parts or a percentage, such as "2%"')
@@ -232,6 +253,8 @@ KINDS: dict[str, Convert] = {
     "auto or json or text": choice("auto", "json", "text"),
     "auto or number": auto_or_number,
     "command": command,
+    "command on alarm": placed(ALARM_PLACEHOLDERS),
+    "command on failure": placed(FAILURE_PLACEHOLDERS),
     "debug or info or warning or error": choice("debug", "info", "warning", "error"),
     "duration": duration,
     "duration from 0.1s": duration_above_zero,
@@ -247,7 +270,7 @@ KINDS: dict[str, Convert] = {
     "path": path,
     "paths": paths,
     "patterns": patterns,
-    "placed command": placed_command,
+    "placed command": placed(PLACEHOLDERS),
     "size": text.parse_size,
     "step name": step_name,
     "switch": switch,

@@ -129,16 +129,16 @@ REFERENCE: tuple[Setting, ...] = (
     ),
     Setting(
         "on_failure",
-        "command",
+        "command on failure",
         "",
-        "Run when an item has failed for good.",
+        "Run when an item has failed for good, with {name} {error} {path} {id} {step} {attempt}.",
         '["mail-the-team", "{name}", "{error}"]',
     ),
     Setting(
         "on_alarm",
-        "command",
+        "command on alarm",
         "",
-        "Run when an alarm is raised, see [expect].",
+        "Run when an alarm is raised, see [expect], with {why}.",
         '["mail-the-team", "{why}"]',
     ),
     Setting(

@@ -14,6 +14,8 @@ from resumed.paths import Paths
 
 __all__ = [
     "AHEAD_AUTO",
+    "ALARM_PLACEHOLDERS",
+    "FAILURE_PLACEHOLDERS",
     "PLACEHOLDERS",
     "Command",
     "Config",
@@ -29,6 +31,8 @@ __all__ = [
 
 AHEAD_AUTO = -1
 PLACEHOLDERS = frozenset({"path", "name", "id", "key", "attempt", "workdir", "out"})
+FAILURE_PLACEHOLDERS = frozenset({"id", "name", "path", "step", "attempt", "error"})
+ALARM_PLACEHOLDERS = frozenset({"why"})
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 

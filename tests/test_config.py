@@ -224,7 +224,16 @@ level = "loud"
         ("retry = {exit_codes = {transient = [0]}}", "must list exit statuses from 1 to 255"),
         ("retry = {exit_codes = {done = [1]}}", "retry.exit_codes must be { transient"),
         ("job = {tolerate = 1.5}", "job.tolerate must be a number of parts or a percentage"),
+        ('job = {tolerate = "200%"}', "job.tolerate = '200%' is more than all parts"),
         ("job = {results = true}", "job.match is missing"),
+        ('on_failure = ["m", "{nme}"]', "on_failure has {nme}; did you mean {name}?"),
+        ('on_failure = ["m", "{why}"]', "on_failure has {why}, which is nothing here; there are"),
+        (
+            'on_alarm = ["m", "{name}"]',
+            "on_alarm has {name}, which is nothing here; there are {why}",
+        ),
+        ('on_alarm = ["m", "{whi}"]', "on_alarm has {whi}, which is nothing here; there are {why}"),
+        ('job = {match=["*.x"], reduce = ["m", "{nme}"]}', "job.reduce has {nme}; did you mean"),
         ('log = {level = "loud"}', 'log.level must be "debug", "info", "warning" or "error"'),
     ],
 )

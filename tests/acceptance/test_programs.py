@@ -89,6 +89,41 @@ def test_check_looks_for_the_programs(resumed, home):
     assert "on_failure: no program '/no/such/hook'; install it" in checked.stderr
 
 
+def test_check_says_in_which_line_a_program_or_an_exception_is_missing(resumed, home):
+    home.configure(
+        """\
+on_alarm = ["/no/such/hook"]
+[retry]
+retry_on = ["mine.Busy", "mine.Bussy", "json.JSONDecodeError", "no_such.Error", "mine.word"]
+[job]
+match = ["*.csv"]
+reduce = ["no-such-sum"]
+fail_job_on = ["mine.Wrong", "OSError"]
+[[steps]]
+name = "one"
+command = ["true"]
+[[steps]]
+name = "two"
+command = ["no-such-program"]
+"""
+    )
+    (home.path / "mine.py").write_text("print('hello')\nclass Busy(Exception): ...\nword = 1\n")
+
+    checked = resumed("check", "--home", home.path)
+
+    assert checked.returncode == 78
+    lines = [line.partition("resumed.toml:") for line in checked.stderr.splitlines()]
+    assert sorted(told for _, found, told in lines if found) == [
+        "13: two: no program 'no-such-program'; install it, or name its path",
+        "1: on_alarm: no program '/no/such/hook'; install it, or name its path",
+        "3: retry.retry_on has 'mine.Bussy': mine has no 'Bussy'",
+        "3: retry.retry_on has 'mine.word': is no exception",
+        "3: retry.retry_on has 'no_such.Error': there is no module 'no_such'",
+        "6: job.reduce: no program 'no-such-sum'; install it, or name its path",
+        "7: job.fail_job_on has 'mine.Wrong': mine has no 'Wrong'",
+    ]
+
+
 def test_check_says_when_an_instance_is_at_work(resumed, home, daemon):
     home.active.chmod(0o700)
     daemon()
