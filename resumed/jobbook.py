@@ -4,6 +4,11 @@ It is made durable before the job's first part begins, and moved to ``jobs/archi
 the job is over. Records of parts that are done are put into the file every turn of the
 loop, so that the death of the program loses none; a sync comes every tenth of a second, or
 at once when somebody is to be told.
+
+It is never rewritten. It grows by one record for each part, by the few attempts more that
+the policy allows, and by what a person asks for, and it ends with its job; a rewriting could
+only drop those attempts, and `jobs failures` and the results are read from these very lines.
+Archived ones are read by `resumed-ctl` alone and may be deleted by age, as the history may.
 """
 
 import os

@@ -1,8 +1,10 @@
 """Hold the units against each other, against the program and against systemd's own opinion."""
 
+import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,32 @@ def sandbox(unit):
     text = (UNITS / unit).read_text().replace("resumed-%i", "resumed")
     inside = text.split("# -- sandbox")[1].split("# -- end of sandbox --")[0]
     return [line for line in inside.splitlines()[1:] if not line.startswith("#")]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-tmpfiles"), reason="needs systemd-tmpfiles")
+def test_what_was_goes_with_age_and_nothing_that_is_needed(tmp_path):
+    lines = (UNITS / "resumed.tmpfiles").read_text().splitlines()
+    rules = [line for line in lines if line.startswith("e ")]
+    state = tmp_path / "var/lib/resumed"
+    kept = ["journal.jsonl", "jobs/1-a.jsonl", "history/2026-11-22.jsonl"]
+    for name in (*kept, "history/2024-01-01.jsonl", "jobs/archive/1-b.jsonl"):
+        (state / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).touch()
+        if name != kept[-1]:
+            os.utime(state / name, (1, 1))
+
+    def clean(rules):
+        path = tmp_path / "rules.conf"
+        path.write_text("\n".join(rules) + "\n")
+        subprocess.run(["systemd-tmpfiles", f"--root={tmp_path}", "--clean", path], check=True)
+        return sorted(str(each.relative_to(state)) for each in state.rglob("*.jsonl"))
+
+    # A journal that a job's end has just moved there is new, however old its last record.
+    assert clean(rules) == sorted([*kept, "jobs/archive/1-b.jsonl"])
+    until = time.monotonic() + 30
+    while clean([each.replace("cm:365d", "cm:1s") for each in rules]) != sorted(kept):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("unit", SERVICES[1:])
