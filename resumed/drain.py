@@ -51,7 +51,8 @@ class Drain:
         if engine.space.on or engine.paused:
             return True
         waiting = engine.schedule.waiting or engine.foreman.waiting
-        if engine.foreman.working or (self.wait and waiting):
+        working = engine.foreman.working or engine.alert.hooks.busy
+        if working or (self.wait and waiting):
             return False
         if self.retry_failures:
             return True

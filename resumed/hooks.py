@@ -3,12 +3,14 @@
 ``on_failure`` and ``on_alarm`` are argument lists, never given to a shell. Each call is a
 process of its own, in a session of its own, with nothing of the daemon's but its user; it has
 a minute, and at most `AT_ONCE` run at a time: what comes beyond waits, and beyond `WAITING`
-it is dropped, which is told. What they print goes to the daemon's own stderr.
+it is dropped, which is told. What they print goes to the daemon's own stderr. A drain ends after
+them; a stop gives them `LAST_SECONDS` and then ends them.
 """
 
 import os
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,7 +22,9 @@ from resumed.settings import Command
 AT_ONCE = 4
 WAITING = 1000
 SECONDS = 60.0
+LAST_SECONDS = 2.0
 LOOK_SECONDS = 0.2
+LAST_LOOK_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Hooks:
         """Name the processes, which are nobody's orphans."""
         return set(self._running)
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether a command runs or waits."""
+        return bool(self._waiting or self._running)
+
     def due(self) -> float | None:
         """Say when `turn` has something to do."""
         if self._waiting and len(self._running) < AT_ONCE:
@@ -77,7 +86,11 @@ class Hooks:
         self._look_at = now + LOOK_SECONDS if self._running else None
 
     def close(self) -> None:
-        """End what runs; what waits is dropped with the log line that told its reason."""
+        """Let all end soon, else end it; the log line that told its reason is there."""
+        until = time.monotonic() + LAST_SECONDS
+        while self.busy and (now := time.monotonic()) < until:
+            self.turn(now)
+            time.sleep(LAST_LOOK_SECONDS)
         for _, process, _ in self._running.values():
             _kill(process)
         self._running.clear()

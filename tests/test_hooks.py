@@ -59,7 +59,30 @@ def test_a_command_is_ended_when_it_takes_too_long(made, told, monkeypatch, wait
     assert not made.pids()
 
 
-def test_few_run_at_a_time_and_too_many_are_dropped(made, told):
+def test_at_the_end_what_was_called_runs_if_that_takes_little_time(made, tmp_path):
+    for number in range(2 * AT_ONCE):
+        made.call("on_failure", Command(("touch", str(tmp_path / f"{number}"))), {})
+
+    made.close()
+
+    assert len(list(tmp_path.iterdir())) == 2 * AT_ONCE
+    assert not made.busy
+
+
+def test_at_the_end_what_hangs_is_ended(made, monkeypatch):
+    monkeypatch.setattr(hooks, "LAST_SECONDS", 0.05)
+    made.call("on_failure", Command(("sleep", "100")), {})
+    made.turn(time.monotonic())
+    (pid,) = made.pids()
+
+    made.close()
+
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def test_few_run_at_a_time_and_too_many_are_dropped(made, told, monkeypatch):
+    monkeypatch.setattr(hooks, "LAST_SECONDS", 0.0)
     for _ in range(WAITING + 1):
         made.call("on_failure", Command(("sleep", "100")), {})
 

@@ -124,6 +124,23 @@ command = ["no-such-program"]
     ]
 
 
+def test_a_drain_ends_after_the_commands_that_tell_of_its_failures(home, drain):
+    hook = f"sleep 1; echo $0 >> {home.path}/told"
+    home.configure(
+        'handler = "handler:process"\nsettle = 0\n'
+        f'on_failure = ["sh", "-c", "{hook}", "{{path}}"]\n',
+        handler=FAIL,
+    )
+    for name in "ab":
+        (home.inbox / name).touch()
+
+    drained = drain()
+
+    assert drained.returncode == 1
+    told = (home.path / "told").read_text().splitlines()
+    assert sorted(told) == [f"{home.failed}/a", f"{home.failed}/b"]
+
+
 def test_check_says_when_an_instance_is_at_work(resumed, home, daemon):
     home.active.chmod(0o700)
     daemon()
