@@ -138,11 +138,9 @@ def spare_name(name: str, spare: str) -> str:
 def trim(name: str, limit_bytes: int) -> str:
     """Cut *name* to at most *limit_bytes* without halving a UTF-8 character."""
     encoded = os.fsencode(name)
-    if len(encoded) <= limit_bytes:
-        return name
-    end = limit_bytes
+    end = min(limit_bytes, len(encoded))
     # A continuation byte at the cut says that the character began at most three before.
-    while end > max(0, limit_bytes - 4) and encoded[end] & 0xC0 == 0x80:  # noqa: PLR2004
+    while max(0, limit_bytes - 4) < end < len(encoded) and encoded[end] & 0xC0 == 0x80:  # noqa: PLR2004
         end -= 1
     return os.fsdecode(encoded[:end])
 
@@ -154,12 +152,15 @@ def place(folder_fd: int, name: str, content: bytes, mode: int = 0o640) -> None:
         FileExistsError: *name* is taken; nothing was changed.
         StorageError: The disk refused; a crash leaves at most a file with `TEMPORARY_PREFIX`.
     """
-    try:
-        drop(folder_fd, name, (content,), mode)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise StorageError(_place(folder_fd, name), error) from error
+    for more in (True, True, False):  # who tidies may take the temporary file away
+        try:
+            drop(folder_fd, name, (content,), mode)
+            break
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if not (more and error.errno == errno.ENOENT):
+                raise StorageError(_place(folder_fd, name), error) from error
     sync_folder(folder_fd)
 
 
@@ -255,10 +256,9 @@ def open_file(folder_fd: int, name: str, flags: int, mode: int = 0o640) -> int:
 
 def path_of(fd: int) -> str:
     """Return where an open file or folder is now, for messages only."""
-    try:
+    with suppress(OSError):
         return str(Path(f"/proc/self/fd/{fd}").readlink())
-    except OSError:
-        return f"descriptor {fd}"
+    return f"descriptor {fd}"
 
 
 def _place(folder_fd: int, name: str) -> str:

@@ -325,6 +325,22 @@ def test_a_write_that_fails_halfway_leaves_nothing_behind(folder, monkeypatch):
     assert os.listdir(folder) == []
 
 
+def test_a_temporary_file_that_a_person_takes_away_is_made_again(folder, tmp_path, monkeypatch):
+    real, taken = durable.move, []
+
+    def tidy(source_fd, source, *target):
+        if not taken:
+            taken.append((tmp_path / source).rename(tmp_path / "tidied"))
+        real(source_fd, source, *target)
+
+    monkeypatch.setattr(durable, "move", tidy)
+
+    durable.place(folder, "a.txt", b"content")
+
+    assert (tmp_path / "a.txt").read_bytes() == b"content"
+    assert sorted(os.listdir(folder)) == ["a.txt", "tidied"]
+
+
 def test_placing_into_a_folder_that_is_gone_is_a_storage_error(tmp_path):
     (tmp_path / "gone").mkdir()
     fd = durable.open_folder(tmp_path / "gone")

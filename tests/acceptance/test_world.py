@@ -165,7 +165,7 @@ def test_of_daemons_that_start_at_once_one_works(home, daemon, wait_until):
 @pytest.mark.timeout(1200)
 def test_a_hundred_thousand_files_are_all_taken_in_little_memory(home, daemon, wait_until):
     for number in range(100_000):
-        os.close(os.open(home.inbox / str(number), os.O_CREAT | os.O_WRONLY))
+        os.close(os.open(home.inbox / f"{number}.txt", os.O_CREAT | os.O_WRONLY))
     running = daemon()
 
     def done():
