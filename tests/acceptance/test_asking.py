@@ -85,6 +85,23 @@ def test_a_retry_is_answered_and_takes_the_item_up_again(home, ctl, wait_until):
 
 
 @pytest.mark.usefixtures("running")
+def test_of_retries_that_race_one_starts_an_attempt(home, wait_until):
+    (home.inbox / "bad.txt").write_text("text")
+    wait_until(lambda: home.names("failed") == ["bad.txt"])
+    (home.path / "calm").touch()
+    command = [sys.executable, "-m", "resumed.ctl", "--home", str(home.path), "retry", "bad.txt"]
+
+    racing = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    (home.failed / "bad.txt").rename(home.inbox / "bad.txt")
+
+    said = [each.communicate(timeout=30)[0] for each in racing]
+    wait_until(lambda: home.names("done") == ["bad.txt"])
+    assert [each["attempt"] for each in home.records("started")] == [1, 2], said
+    assert len(home.records("done")) == 1
+    assert home.names("failed") == home.names("inbox") == []
+
+
+@pytest.mark.usefixtures("running")
 def test_all_failures_are_retried_at_once(home, ctl, wait_until):
     for number in range(20):
         (home.inbox / f"bad-{number}").write_text("text")
