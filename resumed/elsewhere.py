@@ -58,7 +58,7 @@ class ElsewhereJob:
         rate = round(job.done / seconds, 1) if job.done and seconds > 0 else None
         left = round(job.pending / rate, 1) if rate and self.state == "open" else None
         reduce = {Ended: "done", ReduceClaimed: "claimed"}.get(type(state), "none")
-        error = {"kind": state.kind, "text": state.text} if isinstance(state, JobFault) else None
+        error = _error(state) if isinstance(state, JobFault) else None
         return {
             "id": job.id,
             "name": job.id,
@@ -130,6 +130,12 @@ def opened(url: str) -> Iterator[Elsewhere]:
         if type(error).__module__.partition(".")[0] not in _LIBRARIES:
             raise
         raise RefusedError(f"{shown(url)}: {error}") from error
+
+
+def _error(fault: JobFault) -> Record:
+    """Say which part a job was given up for, as the daemon does."""
+    where = "" if fault.part is None else f"part {fault.part}, attempt {fault.attempt}: "
+    return {"kind": fault.kind, "text": where + fault.text}
 
 
 def _paged(page: Any) -> Iterator[PartState]:  # noqa: ANN401 - a bound method with keywords

@@ -122,6 +122,8 @@ def pending_command(site: Site, job: str, backend: str | None, *, as_json: bool)
 
 
 def _pending(site: Site, found: JobView) -> Iterator[str]:
+    if found.state == "done":
+        return
     settings = site.config().job
     path = _file_of(site, found)
     try:

@@ -222,6 +222,9 @@ def test_pending_parts_are_read_from_the_file_wherever_it_is(book, say, paths):
     assert "only an open job has pending parts" in absent.err
     assert failed.out == "w\né\n"
     assert opened.documents == ["w", "é"]
+    (paths.active / A / "a.jsonl").unlink()
+    end(made)
+    assert (say("jobs", "pending", A).status, say("jobs", "pending", A).out) == (0, "")
 
 
 def test_waiting_for_a_job_ends_with_it_or_with_patience(book, say):

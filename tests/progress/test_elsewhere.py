@@ -97,7 +97,10 @@ def test_a_job_that_was_given_up_is_failed_with_its_reason(keeper, say):
     [job] = documents(say("info", "tiles", "--json")[1])
     status, said = say("wait", "tiles")
 
-    assert (job["state"], job["error"]) == ("failed", {"kind": "KeyError", "text": "no account"})
+    assert (job["state"], job["error"]) == (
+        "failed",
+        {"kind": "KeyError", "text": "part 1, attempt 1: no account"},
+    )
     assert (status, said.out) == (1, "tiles: failed\n")
 
 
