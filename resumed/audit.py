@@ -156,11 +156,9 @@ def _unknown(paths: Paths, ledger: Ledger, files: dict[str, list[str]]) -> Itera
 
 
 def _counts(paths: Paths, ledger: Ledger) -> Iterator[Discrepancy]:
-    told = dict.fromkeys(story.OUTCOMES, 0)
-    for record in story.outcomes(paths):
-        told[record["kind"]] += 1
-    for outcome, count in told.items():
+    for outcome, count in story.counted(paths).items():
         counted = ledger.counts.get(outcome, 0)
         if counted < count:
             sentence = f"the journal counts {counted}, the history tells of {count} {outcome}"
+            sentence += "; only that number is wrong, no file"
             yield Discrepancy("count", str(paths.journal), sentence)

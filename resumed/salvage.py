@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resumed import compaction, durable, history, journal, view
+from resumed import compaction, durable, history, journal, story, view
 from resumed.arrival import identity_of
 from resumed.compaction import FRESH, PREVIOUS
 from resumed.entry import Entry
@@ -147,6 +147,9 @@ def repair(paths: Paths, generation: str, now: float) -> Repaired:
         ledger, held = _salvaged(paths, found)
     if broken is not None and paths.history.is_dir():
         history.archive(path, paths.history)
+    for outcome, count in story.counted(paths).items():
+        if count > ledger.counts.get(outcome, 0):  # its ending is sound, its claim or header not
+            ledger.counts[outcome] = count
     content = _content(ledger, held, generation, found.generation or None, now)
     _place(path, content, broken)
     names = tuple(ledger.items[each].name for each in held)

@@ -108,6 +108,15 @@ def outcomes(paths: Paths, *, since: float | None = None) -> Iterator[Record]:
             yield {**fact(record), "name": names.get(record["id"])}
 
 
+def counted(paths: Paths) -> dict[str, int]:
+    """Count by outcome the endings of which journal and history tell."""
+    told = dict.fromkeys(OUTCOMES, 0)
+    for record in facts(paths, [_holding("kind", kind) for kind in OUTCOMES]):
+        if record["kind"] in OUTCOMES:
+            told[record["kind"]] += 1
+    return told
+
+
 def _names(paths: Paths, start: str, kinds: list[bytes]) -> dict[str, str]:
     """Name the items that were claimed or ended from a day on."""
     names: dict[str, str] = {}

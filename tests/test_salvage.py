@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from resumed import compaction, place, salvage
+from resumed import audit, compaction, place, salvage
 from resumed.errors import JournalCorruptError
 from resumed.model import Done, Failed, Held, Pending, Waiting
 from resumed.recorder import Recorder
@@ -346,3 +346,29 @@ def test_what_was_repaired_is_told_in_the_story(paths, start):
     held = [json.loads(line) for line in day.read_bytes().splitlines() if b'"held"' in line]
     assert [each["why"] for each in held] == ["journal repaired"]
     assert os.stat(paths.journal).st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_whatever_line_was_damaged_the_counts_are_no_less_than_the_history_tells(
+    paths, start, compacted
+):
+    recorder = start()
+    for number, outcome in enumerate(("done", "gone", "removed"), start=1):
+        claim(recorder, id_of(number))
+        particulars = {"done": {"attempt": 1, "result": None, "seconds": 0}, "gone": {"why": "x"}}
+        recorder.record(outcome, id=id_of(number), **particulars.get(outcome, {}))
+        if outcome != "gone":
+            recorder.record("put_away", id=id_of(number), **{"as": "a.txt"})
+        recorder.commit()
+        if compacted and outcome == "done":
+            recorder.compact()
+    recorder.close()
+    content = paths.journal.read_bytes()
+
+    for line in range(1, content.count(b"\n") + 1):
+        paths.journal.write_bytes(content)
+        damage(paths.journal, line)
+        if salvage.examine(paths.journal).corrupt:
+            repair(paths)
+        wrong = [each.kind for each in audit.audit(paths, lambda _: None).discrepancies]
+        assert "count" not in wrong, line
