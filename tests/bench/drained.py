@@ -3,8 +3,8 @@
     drained.py HOME [PROFILE]
 
 The clock runs from the first turn of the loop, before the inbox is listed and after the workers
-have loaded their handler, until every item is put away. CPU seconds are those of the daemon
-from then on, and all of the workers'. With PROFILE, a profile of the loop is written there.
+have loaded their handler, until every item is put away. CPU seconds are those of the daemon and of
+its workers from then on. With PROFILE, a profile of the loop is written there.
 """
 
 import cProfile
@@ -26,6 +26,7 @@ class Timed(Daemon):
     """A daemon with a stop-watch."""
 
     def _loop(self, until):
+        self.loading = sum(map(spent, self.engine.pool.workers()))
         self.before = os.times()
         self.began_at = time.monotonic()
         started = time.perf_counter()
@@ -37,6 +38,12 @@ class Timed(Daemon):
             super()._loop(until)
         self.seconds = time.perf_counter() - started
         self.after = os.times()
+
+
+def spent(pid: int) -> float:
+    """Return the CPU seconds of a process that lives."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
 
 
 def main() -> None:
@@ -57,7 +64,7 @@ def main() -> None:
         "cpu": after.user + after.system - before.user - before.system,
         "user": after.user - before.user,
         "system": after.system - before.system,
-        "workers_cpu": workers.ru_utime + workers.ru_stime,
+        "workers_cpu": workers.ru_utime + workers.ru_stime - daemon.loading,
         "peak_kb": peak,
         "worker_peak_kb": workers.ru_maxrss,
     }
