@@ -57,3 +57,13 @@ class AttemptLocks:
             os.close(fd)
         self._shared = ("", -1)
         return False
+
+
+def holds_only(folder_fd: int, assignment: Assignment) -> bool:
+    """Tell whether the item's own folder, which `AttemptLocks.take` opened, has but its file."""
+    # A handler may have closed the descriptor, and something else may have its number now.
+    try:
+        names = os.listdir(folder_fd) if folder_fd >= 0 else []
+    except OSError:
+        return False
+    return len(names) == 1 and assignment.path.endswith(f"/{names[0]}")

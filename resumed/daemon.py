@@ -28,7 +28,7 @@ from resumed.log import EventLog
 from resumed.lookout import Lookout
 from resumed.model import Failed
 from resumed.notify import Notifier
-from resumed.parts import Clocks, Locks, ctl, make_folders, rules
+from resumed.parts import Clocks, Locks, collect_seldom, ctl, make_folders, rules
 from resumed.request import NotNowError
 from resumed.settings import Config
 from resumed.signals import Signals
@@ -36,7 +36,6 @@ from resumed.tally import Tally
 
 EXTEND_SECONDS = 30.0
 PING_SECONDS = 30.0
-LOAD_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -84,6 +83,7 @@ class Daemon:
             ResumedError: The work cannot go on; what was told is on the disk.
         """
         make_folders(self.config.paths)
+        collect_seldom()
         with ExitStack() as stack:
             self._locks = Locks(self.config.paths)
             stack.callback(self._locks.close)

@@ -162,9 +162,9 @@ class Engine(Assembly):
         hurried = len(ended) >= PUT_AWAY_BATCH or self.pool.idle() or now >= self._put_away_at
         if hurried and (synced or not self.recorder.urgent):
             self._put_away_at = None
-            self.runner.ended = []
+            alone, self.runner.ended, self.runner.alone = self.runner.alone, [], set()
             began = self._clocks.monotonic()
-            self.reconciler.put_away(ended)
+            self.reconciler.put_away(ended, alone)
             # On a slow disk more of them share the syncs, which so take a fifth of the time.
             took = self._clocks.monotonic() - began
             self._put_away_seconds = min(max(PUT_AWAY_SECONDS, 4 * took), PUT_AWAY_MOST_SECONDS)

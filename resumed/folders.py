@@ -24,7 +24,7 @@ from resumed.stranger import Folder
 
 Shelf: TypeAlias = Literal["hold", "done", "failed"]
 
-SPARES_KEPT = 512
+SPARES_KEPT = 1024
 WORK_SUFFIX = ".work"
 NO_ORIGINS: Mapping[int, str] = {}
 
@@ -240,14 +240,20 @@ class Folders:
         try:
             durable.lock(fd)
         except LockedError:
-            spare = False
+            self._remove_empty(id_)
         else:
-            spare = len(self._spares) < SPARES_KEPT
-        if spare:
+            self._keep_spare(id_)
+
+    def _keep_spare(self, id_: str) -> None:
+        """Keep an empty folder that nobody has locked for the next item."""
+        if len(self._spares) < SPARES_KEPT:
             self._spares[id_] = None
         else:
-            with suppress(OSError):
-                os.rmdir(id_, dir_fd=self._active)
+            self._remove_empty(id_)
+
+    def _remove_empty(self, id_: str) -> None:
+        with suppress(OSError):
+            os.rmdir(id_, dir_fd=self._active)
 
     def _remove_work(self, id_: str) -> None:
         """Remove an item's scratch folder, following nothing; what resists is left."""

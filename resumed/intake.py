@@ -195,7 +195,10 @@ class Intake:
         self, name: str, candidate: _Candidate, verdict: Verdict, now: float
     ) -> Ready | Refused | None:
         candidate.times += 1
-        match verdict:
+        match verdict:  # the most frequent first
+            case Ready():
+                del self._candidates[name]
+                return verdict
             case Growing(_, due_at, why, sighting):
                 candidate.sighting, candidate.why = sighting, why
                 self._queue_up(name, candidate, due_at)
@@ -213,9 +216,6 @@ class Intake:
                 self._leave_alone(verdict)
             case Sidecar():
                 self._gate.discard(name)
-            case Ready():
-                del self._candidates[name]
-                return verdict
             case Ignored() | Vanished():
                 pass
         del self._candidates[name]

@@ -4,6 +4,7 @@ What a reload may change (how files are found, judged, run and retried) is in `P
 what it may not (where everything lies) needs a restart.
 """
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from resumed.spool import Spool
 from resumed.verdict import Limits
 
 ACTIVE_LOCK = ".lock"
+GARBAGE_OBJECTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,15 @@ def _advice(error: OSError) -> str:
         f"{fault}: make the folder, mend [paths], or let the unit's sandbox show it by "
         "ReadWritePaths= or BindPaths=, as in /usr/share/doc/resumed/drop-ins/"
     )
+
+
+def collect_seldom() -> None:
+    """Let Python look for garbage less often: next to none of ours needs to be looked for.
+
+    What is known of waiting items is kept, and would be gone through again and again.
+    """
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 def make_folders(paths: Paths) -> None:

@@ -286,8 +286,8 @@ class Process:
         if frame.get("wait"):
             self.read_output(READS_AT_END)
             self.tell({"do": "go"})
-        scratch = bool(frame.get("scratch"))
-        return report.Finished(self.pid, frame["id"], ended, self.take_output(), scratch)
+        scratch, alone = bool(frame.get("scratch")), bool(frame.get("alone"))
+        return report.Finished(self.pid, frame["id"], ended, self.take_output(), scratch, alone)
 
     def _take(self, id_: str) -> None:
         if self.running is not None or self.assigned[0] != id_:

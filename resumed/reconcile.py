@@ -12,7 +12,7 @@ and a request that has just changed an item's state, are the same case.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 
 from resumed import durable, sidecar, stranger, verdict
@@ -43,13 +43,18 @@ class Reconciler:
         self._recorder = recorder
         self._render = render
 
-    def put_away(self, entries: Sequence[Entry]) -> None:
+    def put_away(self, entries: Sequence[Entry], alone: Container[str] = ()) -> None:
         """Move the files of ended, held and removed items; all of it is durable on return.
+
+        *alone* are the ids of those that left nothing else, as their workers saw.
 
         The record ``put_away`` is made, and may be lost: then the next start finds the file
         where it belongs.
         """
-        moves = [PutAway(entry.id, entry.name, self._destination(entry)) for entry in entries]
+        moves = [
+            PutAway(entry.id, entry.name, self._destination(entry), entry.id in alone)
+            for entry in entries
+        ]
         for entry, kept_as in zip(entries, self._spool.put_away(moves), strict=True):
             self._told(entry, kept_as)
 

@@ -74,7 +74,8 @@ class Finished(NamedTuple):
     """An attempt ended by its own doing, or could not begin.
 
     *output* is the tail of what it printed. *scratch* tells that its scratch folder is there
-    and has to be removed once the outcome is recorded.
+    and has to be removed once the outcome is recorded, *alone* that it left nothing at all:
+    in its folder is its file, and no process of it holds the lock.
     """
 
     worker: int
@@ -82,6 +83,7 @@ class Finished(NamedTuple):
     end: End
     output: bytes
     scratch: bool
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from resumed import text, verdict
 from resumed.entry import Entry
-from resumed.model import Fact, Fault, Running, Waiting
+from resumed.model import Done, Fact, Failed, Fault, Running, Waiting
 from resumed.neighbours import Jobs, Workers
 from resumed.recorder import Recorder
 from resumed.report import (
@@ -64,6 +64,7 @@ class Runner:
         self.limits = limits
         self.spread_overdue = False
         self.ended: list[Entry] = []
+        self.alone: set[str] = set()  # of those that ended: who left nothing but the file
         self.missing: list[Entry] = []
         self.progress: dict[str, tuple[float, float | None]] = {}
         self._recorder = recorder
@@ -109,8 +110,7 @@ class Runner:
         now, parts = self._clock(), self.jobs.ready
         if not (self._schedule.ready or parts or self._schedule.next_due(0.0)):
             return 0
-        sent = 0
-        rooms = self._workers.room()
+        sent, rooms = 0, self._workers.room()
         share = -(-(self._schedule.ready + parts) // max(1, len(rooms)))
         for worker, room in rooms.items():
             assignments = self._take(self.supply.share(room, share), now)
@@ -222,9 +222,8 @@ class Runner:
             self.jobs.step_taken(report)
             return
         self._recorder.record("stepped", id=report.id, step=report.step, result=report.result)
-        self._recorder.then(
-            partial(self._workers.acknowledge, report.worker, report.id, report.step)
-        )
+        acknowledge = partial(self._workers.acknowledge, report.worker, report.id, report.step)
+        self._recorder.then(acknowledge)
 
     def _progressed(self, report: Progressed) -> None:
         self.progress[report.id] = (report.done, report.total)
@@ -247,6 +246,8 @@ class Runner:
                 if isinstance(end, Returned):
                     self.supply.learn(end.seconds)
                 self._weigh(entry, end, report.output)
+                if report.alone and isinstance(entry.state, Done | Failed):
+                    self.alone.add(entry.id)
 
     def _ended_part(self, report: Finished) -> None:
         if isinstance(report.end, Returned):

@@ -19,6 +19,33 @@ _NOTE_BYTES = 64 << 10
 _MISSING = (FileNotFoundError, NotADirectoryError)
 
 
+def open_below(root_fd: int, before: str, spare: str) -> tuple[int, str]:
+    """Open the folder *before* below *root_fd*, making what is missing; durable on return.
+
+    What is in the way, a file or a symlink, stays: the folder gets a spare name then.
+    """
+    fd, prefix = root_fd, ""
+    for folder in before.split("/") if before else ():
+        try:
+            below, used = _made(fd, folder), folder
+        except OSError:
+            used = durable.spare_name(folder, spare)
+            try:
+                below = _made(fd, used)
+            except OSError as error:
+                raise StorageError(f"{durable.path_of(fd)}/{used}", error) from error
+        stranger.leave(fd, root_fd)
+        fd, prefix = below, f"{prefix}{used}/"
+    return fd, prefix
+
+
+def _made(parent_fd: int, name: str) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o750, dir_fd=parent_fd)
+        durable.sync_folder(parent_fd)
+    return durable.open_folder(name, dir_fd=parent_fd)
+
+
 def find(root_fd: int, kept_as: str) -> Identity | None:
     """Look at a file below *root_fd*; None when it is gone, or no file.
 

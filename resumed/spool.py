@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from resumed import durable, origin, stranger
+from resumed import durable, origin, shelf, stranger
 from resumed.arrival import Ready, identity_of
 from resumed.errors import StorageError
 from resumed.folders import Claimed, Folders, Shelf
@@ -39,11 +39,16 @@ class Refused:
 
 
 class PutAway(NamedTuple):
-    """Say where an item's file goes; None: it is deleted."""
+    """Say where an item's file goes; None: it is deleted.
+
+    *alone* tells what the item's worker saw: there is nothing else to be put away or removed,
+    and nobody holds the folder's lock.
+    """
 
     id: str
     name: str
     to: Shelf | None
+    alone: bool = False
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class _Batch:
 
     shelves: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     entries: list[tuple[str, int]] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
 
     def close(self, kept_open: Iterable[int]) -> None:
         opened = {fd for fd, _ in self.shelves.values()} - set(kept_open)
@@ -89,14 +95,10 @@ class Spool(Folders):
         """
         try:
             answers = [self._claim(one, id_) for one, id_ in zip(ready, ids, strict=True)]
-            claimed = [
-                one
-                for one, answer in zip(ready, answers, strict=True)
-                if isinstance(answer, Claimed)
-            ]
-            entries = [answer.id for answer in answers if isinstance(answer, Claimed)]
-            if entries:
-                self._sync_claims(claimed, entries)
+            pairs = zip(ready, answers, strict=True)
+            claimed = [(one, its.id) for one, its in pairs if isinstance(its, Claimed)]
+            if claimed:
+                self._sync_claims(claimed)
         finally:
             for one in ready:
                 if one.fd is not None:
@@ -104,6 +106,8 @@ class Spool(Folders):
         return answers
 
     def _claim(self, one: Ready, id_: str) -> Claimed | Refused:
+        if "/" not in one.name:
+            return self._move_in(one, id_, self.inbox.fd, one.name)
         try:
             folder_fd, last = stranger.enter(self.inbox.fd, one.name)
         except OSError:
@@ -148,18 +152,18 @@ class Spool(Folders):
                 return Refused(prefix + name, why)
         return Refused(one.name, "vanished", why)
 
-    def _sync_claims(self, claimed: Sequence[Ready], entries: Sequence[str]) -> None:
-        if len(claimed) >= FEW or any(one.fd is None for one in claimed):
+    def _sync_claims(self, claimed: Sequence[tuple[Ready, str]]) -> None:
+        if len(claimed) >= FEW or any(one.fd is None for one, _ in claimed):
             durable.sync_filesystem(self._active)
             return
         # From the top: a file must not be in a folder that a power cut takes away.
         durable.sync_folder(self._active)
-        for one, id_ in zip(claimed, entries, strict=True):
+        for one, id_ in claimed:
             if self.sync_input and one.fd is not None:
                 # fsync, not fdatasync: the mtime is a part of what makes it the same file.
                 durable.sync_folder(one.fd)
             self._sync_entry(id_)
-        for folder in {one.name[: one.name.rfind("/") + 1] for one in claimed}:
+        for folder in {one.name[: one.name.rfind("/") + 1] for one, _ in claimed}:
             try:
                 stranger.at(self.inbox.fd, folder, lambda fd, _: durable.sync_folder(fd))
             except OSError:  # moved or removed in the meantime, so not to be opened
@@ -175,20 +179,27 @@ class Spool(Folders):
         """
         work = _Batch()
         try:
-            kept = [self._put_away(one, work) for one in batch]
-            if len(batch) >= FEW:
+            many = len(batch) >= FEW
+            kept = [
+                self._put_away_alone(one, work) if many and one.alone else self._put_away(one, work)
+                for one in batch
+            ]
+            if many:
                 durable.sync_filesystem(self._active)
             else:
                 for fd in {fd for fd, _ in work.shelves.values()}:
                     durable.sync_folder(fd)
                 for _, fd in work.entries:
                     durable.sync_folder(fd)
+            for id_ in work.alone:
+                self._keep_spare(id_)
             for id_, fd in work.entries:
                 self._recycle(id_, fd)
         finally:
             work.close(folder.fd for folder in self._opened.values())
         for one in batch:
-            self._remove_work(one.id)
+            if not one.alone:
+                self._remove_work(one.id)
             origin.forget(self._active, one.id, one.name)
         return kept
 
@@ -215,7 +226,7 @@ class Spool(Folders):
         """
         before, _, last = name.rpartition("/")
         root_fd = self.fd("done")
-        folder_fd, prefix = _below(root_fd, before, id_)
+        folder_fd, prefix = shelf.open_below(root_fd, before, id_)
         try:
             used = durable.move_free(source_fd, source, folder_fd, last, id_)
             durable.sync_folder(folder_fd)
@@ -223,6 +234,22 @@ class Spool(Folders):
         finally:
             stranger.leave(folder_fd, root_fd)
         return prefix + used
+
+    def _put_away_alone(self, one: PutAway, work: _Batch) -> str | None:
+        """Move or delete the file, and look at nothing else: there is nothing, as was seen."""
+        name = one.name[one.name.rfind("/") + 1 :]
+        source = f"{one.id}/{name}"
+        kept = None
+        try:
+            if one.to is not None:
+                fd, prefix = self._shelf(one, work)
+                kept = prefix + durable.move_free(self._active, source, fd, name, one.id)
+            elif not _unlinked(self._active, source):
+                return self._put_away(one, work)
+        except OSError:  # not as it was seen: gone, or replaced by what cannot be moved
+            return self._put_away(one, work)
+        work.alone.append(one.id)
+        return kept
 
     def _put_away(self, one: PutAway, work: _Batch) -> str | None:
         try:
@@ -255,44 +282,17 @@ class Spool(Folders):
         before = one.name.rpartition("/")[0]
         found = work.shelves.get((root, before))
         if found is None:
-            found = _below(self.fd(root), before, one.id)
+            found = shelf.open_below(self.fd(root), before, one.id)
             work.shelves[root, before] = found
         return found
 
 
 def _unlinked(folder_fd: int, name: str) -> bool:
-    """Unlink a file; a folder in its place is nothing that anybody asked to delete."""
+    """Unlink a file if it is there; a folder is nothing that anybody asked to delete."""
     try:
         os.unlink(name, dir_fd=folder_fd)
-    except IsADirectoryError:
+    except (FileNotFoundError, IsADirectoryError):
         return False
     except OSError as error:
         raise StorageError(durable.path_of(folder_fd), error) from error
     return True
-
-
-def _below(root_fd: int, before: str, spare: str) -> tuple[int, str]:
-    """Open the folder *before* below *root_fd*, making what is missing; durable on return.
-
-    What is in the way, a file or a symlink, stays: the folder gets a spare name then.
-    """
-    fd, prefix = root_fd, ""
-    for folder in before.split("/") if before else ():
-        try:
-            below, used = _made(fd, folder), folder
-        except OSError:
-            used = durable.spare_name(folder, spare)
-            try:
-                below = _made(fd, used)
-            except OSError as error:
-                raise StorageError(f"{durable.path_of(fd)}/{used}", error) from error
-        stranger.leave(fd, root_fd)
-        fd, prefix = below, f"{prefix}{used}/"
-    return fd, prefix
-
-
-def _made(parent_fd: int, name: str) -> int:
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o750, dir_fd=parent_fd)
-        durable.sync_folder(parent_fd)
-    return durable.open_folder(name, dir_fd=parent_fd)

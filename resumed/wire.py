@@ -23,8 +23,9 @@ How an attempt ended is ``returned`` (result), ``raised`` (kinds, text, errno), 
 (status, negative for a signal), ``missing`` (text: a program that is not there) or
 ``interrupted``; ``busy`` and ``absent`` (text) say that it could not begin, because its
 folder is locked or not there. A *step* is where the fault was; *scratch* says that the scratch
-folder is there, and *wait* that output was left to read: the worker waits for ``go``, so that
-no item is blamed for what another one printed.
+folder is there, *alone* that it is not, that the item's folder holds the file and nothing else,
+and that no process is left which could hold its lock; and *wait* that output was left to read:
+the worker waits for ``go``, so that no item is blamed for what another one printed.
 
 *control*, from the daemon, is single bytes that a worker obeys even while a handler runs:
 `RECALL` asks back what was not begun, `STOP` asks what waits not to wait. Its end says that

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from resumed import durable, mark, orphans, wire
-from resumed.attempt import AttemptLocks
+from resumed.attempt import AttemptLocks, holds_only
 from resumed.channel import Channel, LostError
 from resumed.command import MissingError
 from resumed.errors import LockedError, PermanentError
@@ -144,13 +144,16 @@ class Worker:
         if os.getpid() != self._channel.pid:
             os._exit(0)  # a fork that came back from the handler is nobody's worker
         self._restore()
-        if not orphans.childless():
+        childless = orphans.childless()
+        if not childless:
             orphans.kill_all(self._kept)
-        if lock >= 0:
-            os.close(lock)
         # A scratch folder that an earlier attempt left is there even if this one used none.
         if (scratch.used or assignment.attempt > 1) and scratch.leave():
             ended["scratch"] = True
+        elif childless and holds_only(lock, assignment):
+            ended["alone"] = True
+        if lock >= 0:
+            os.close(lock)
         self._tell_end(ended)
 
     def _item_of(self, assignment: Assignment, scratch: Scratch) -> Item:

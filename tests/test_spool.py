@@ -515,6 +515,72 @@ def test_a_folder_that_an_orphan_still_locks_is_not_used_again(spool, root):
     os.close(orphan)
 
 
+def put_away_alone(spool, *names, to="done"):
+    """Put away what its worker saw to be alone in its folder."""
+    return spool.put_away(
+        [PutAway(new_id(number), name, to, alone=True) for number, name in enumerate(names)]
+    )
+
+
+def claim_all(spool, root, *names):
+    spool.claim([ready(root, name, name) for name in names], [*map(new_id, range(len(names)))])
+
+
+@pytest.mark.parametrize("to", ["done", "failed"])
+def test_files_that_are_alone_are_put_away_and_their_folders_used_again(spool, root, to):
+    names = ["a", "b", "c"]
+    claim_all(spool, root, *names)
+    before = open_descriptors()
+
+    assert put_away_alone(spool, *names, to=to) == names
+
+    assert tree(root) == {f"{to}/{name}": name for name in names}
+    assert open_descriptors() == before
+    spool.claim([ready(root, "d")], [new_id(9)])
+    assert sorted(os.listdir(root / "active")) == [new_id(0), new_id(1), new_id(9)]
+
+
+def test_files_that_are_alone_are_deleted(spool, root):
+    claim_all(spool, root, "a", "b")
+
+    assert put_away_alone(spool, "a", "b", to=None) == [None, None]
+    assert tree(root) == {}
+
+
+def test_a_file_that_is_alone_never_takes_a_name(spool, root):
+    (root / "done" / "a").write_text("old")
+    claim_all(spool, root, "a", "b")
+
+    assert put_away_alone(spool, "a", "b") == [f"a~{new_id(0)}", "b"]
+    assert (root / "done" / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("to", ["done", None])
+def test_what_was_alone_and_is_not_what_it_was_is_looked_at_again(spool, root, to):
+    claim_all(spool, root, "gone", "folder", "b")
+    folders = [root / "active" / new_id(number) for number in range(2)]
+    (folders[0] / "gone").rename(folders[0] / "renamed")
+    (folders[1] / "folder").unlink()
+    (folders[1] / "folder").mkdir()
+    (folders[1] / "folder" / "kept").write_text("kept")
+
+    assert put_away_alone(spool, "gone", "folder", "b", to=to)[0] is None
+
+    left = {"done/renamed": "gone", "done/folder/kept": "kept"}
+    assert tree(root) == (left | {"done/b": "b"} if to else left)
+
+
+def test_what_came_too_late_is_put_away_with_the_next_item_of_the_folder(spool, root):
+    claim_all(spool, root, "a", "b")
+    (root / "active" / new_id(1) / "late").write_text("late")
+
+    assert put_away_alone(spool, "a", "b") == ["a", "b"]
+    spool.claim([ready(root, "c", "c")], [new_id(9)])
+    spool.put_away([PutAway(new_id(9), "c", "done")])
+
+    assert tree(root) == {"done/a": "a", "done/b": "b", "done/c": "c", "done/late": "late"}
+
+
 def test_only_so_many_spare_folders_are_kept(spool, root):
     count = SPARES_KEPT + 3
     for first in range(0, count, 256):

@@ -191,6 +191,7 @@ def test_an_attempt_begins_and_ends(run):
         "id": id_,
         "how": "returned",
         "result": ["名\udcff", "content"],
+        "alone": True,
     }
 
 
@@ -204,6 +205,22 @@ def test_an_end_and_the_next_beginning_are_one_write(run):
     piece = os.read(talk.pipes.report, 65536)
 
     assert [json.loads(line)["say"] for line in piece.splitlines()] == ["ended", "began"]
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "item.path.with_name('more').touch()",
+        "item.path.unlink()",
+        "item.path.rename(item.path.with_name('other'))",
+        "item.workdir.joinpath('kept').touch()",
+        "subprocess.Popen(['sleep', '60'])",
+    ],
+)
+def test_an_item_that_leaves_more_than_its_file_is_not_told_to_be_alone(run, left):
+    talk = run(f"import subprocess\ndef process(item):\n    {left}")
+
+    assert "alone" not in talk.end()
 
 
 def test_a_mark_is_left_before_an_attempt_begins(run):

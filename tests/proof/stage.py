@@ -193,7 +193,8 @@ class Inline:
             step = next(steps)
         except StopIteration:
             self.running = None
-            return [Finished(1, one.id, Returned({"token": token}, 0.001), b"", False)]
+            end = Returned({"token": token}, 0.001)
+            return [Finished(1, one.id, end, b"", False, _alone(one))]
         except OSError:
             end = Raised(("resumed.errors.TransientError",), "later")
         except ValueError:
@@ -202,7 +203,12 @@ class Inline:
             self.running = (one, steps, token, False)
             return [StepTaken(1, one.id, step, step)]
         self.running = None
-        return [Finished(1, one.id, end, b"", False)]
+        return [Finished(1, one.id, end, b"", False, _alone(one))]
+
+
+def _alone(one):
+    """Tell what a worker tells of the folder of its item."""
+    return one.job is None and os.listdir(one.lock) == [os.path.basename(one.path)]
 
 
 def _steps(one):
