@@ -4,9 +4,13 @@ How many are claimed ahead of the workers follows the demand: four times as many
 when half of them were used in a quarter of a second, half as many when claims lay unused for
 a second. So slow items leave the inbox when their turn is near, and quick ones share one sync
 by the hundreds.
+
+Where one sync of the file system covers inputs, folders and journal, the records of a batch
+ride on the sync of its files. A single file would then wait for everybody's data on that disk;
+so it goes whichever way was the quicker of late.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from resumed.arrival import Ready
 from resumed.entry import Entry
@@ -14,17 +18,35 @@ from resumed.folders import Claimed
 from resumed.intake import Refused
 from resumed.model import Failed, Fault, Identity
 from resumed.recorder import Recorder
-from resumed.spool import Spool
+from resumed.spool import FEW, Spool
+from resumed.spool import Refused as Unclaimed
 
 MOST_AHEAD = 256
 QUICK_SECONDS = 0.25
 UNUSED_SECONDS = 1.0
+SMOOTHING = 4
+FORGETTING = 0.97
+
+
+class Way:
+    """Choose between two ways by the times that they took; the other is tried now and then."""
+
+    def __init__(self) -> None:
+        self.together = True
+        self._seconds = {True: 0.0, False: 0.0}
+
+    def learn(self, seconds: float) -> None:
+        """Learn how long the way that was chosen took, and choose the next."""
+        here, there = self.together, not self.together
+        self._seconds[here] += (seconds - self._seconds[here]) / SMOOTHING
+        self._seconds[there] *= FORGETTING
+        self.together = self._seconds[True] <= self._seconds[False]
 
 
 class Claims:
     """The claims of one inbox."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that meet here
         self,
         spool: Spool,
         recorder: Recorder,
@@ -32,8 +54,13 @@ class Claims:
         workers: int,
         mint: Callable[[], str],
         forget_note: Callable[[str, str], None],
+        clock: Callable[[], float],
+        one_sync: bool,
     ) -> None:
-        """Claim at least two items ahead for each of *workers*; *mint* makes ids."""
+        """Claim at least two items ahead for each of *workers*; *mint* makes ids.
+
+        *one_sync* says that the journal is where one sync covers it; *clock* is monotonic.
+        """
         self._spool = spool
         self._recorder = recorder
         self._least = 2 * workers
@@ -41,6 +68,9 @@ class Claims:
         self._forget_note = forget_note
         self._ahead = self._least
         self._full_since: float | None = None
+        self._clock = clock
+        self._one_sync = one_sync
+        self._way = Way()
 
     def room(self, ready: int, now: float) -> int:
         """Say how many files may be claimed, when *ready* items wait for a worker."""
@@ -67,13 +97,33 @@ class Claims:
         faults = {each.ready.name: each.fault for each in batch if isinstance(each, Refused)}
         known = [self._recorder.ledger.kept.get(file.identity) for file in files]
         ids = [item_id or self._mint() for item_id in known]
-        entries = []
-        for claimed in self._spool.claim(files, ids):
-            if isinstance(claimed, Claimed):
-                entry = self._record(claimed)
-                fault = faults.get(claimed.name)
-                entries.append((entry, Fault("unreadable", fault) if fault else None))
+        entries: list[tuple[Entry, Fault | None]] = []
+
+        def note(answers: Sequence[Claimed | Unclaimed]) -> None:
+            entries.extend(
+                self._taken(each, faults) for each in answers if isinstance(each, Claimed)
+            )
+            self._recorder.write()
+
+        began, single = self._clock(), len(files) < FEW
+        # A file that failed before may be moved once more before its record.
+        if not self._one_sync or any(known):
+            note(self._spool.claim(files, ids))
+        elif single and not self._way.together:
+            note(self._spool.claim(files, ids))
+            self._recorder.commit()
+            self._way.learn(self._clock() - began)
+        else:
+            self._spool.claim(files, ids, note)
+            if entries:
+                self._recorder.note_synced()
+            if single:
+                self._way.learn(self._clock() - began)
         return entries
+
+    def _taken(self, claimed: Claimed, faults: Mapping[str, str]) -> tuple[Entry, Fault | None]:
+        fault = faults.get(claimed.name)
+        return self._record(claimed), Fault("unreadable", fault) if fault else None
 
     def _record(self, claimed: Claimed) -> Entry:
         items = self._recorder.ledger.items

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resumed import durable, sidecar
+from resumed import durable, filesystem, sidecar
 from resumed.address import Address
 from resumed.claims import Claims
 from resumed.config import DEFAULT_FILE
@@ -172,5 +172,11 @@ def claims(
 ) -> Claims:
     """Make what takes ready files."""
     return Claims(
-        spool, recorder, workers=config.workers, mint=clocks.mint, forget_note=moves.remove_sidecar
+        spool,
+        recorder,
+        workers=config.workers,
+        mint=clocks.mint,
+        forget_note=moves.remove_sidecar,
+        clock=clocks.monotonic,
+        one_sync=filesystem.covers(config.paths.active, config.paths.journal),
     )

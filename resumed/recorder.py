@@ -112,6 +112,14 @@ class Recorder:
             action()
         return True
 
+    def write(self) -> None:
+        """Put what was recorded into the file, for a sync of the whole file system to cover."""
+        self._journal.write()
+
+    def note_synced(self) -> None:
+        """Take in that there was such a sync, and that nothing was recorded since `write`."""
+        self._journal.synced = self._journal.last
+
     def settle(self) -> None:
         """Commit, and prove the last group synced; for idle times and the end."""
         self.commit()

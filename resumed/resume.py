@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from resumed import durable
 from resumed.claims import particulars
 from resumed.entry import Entry
 from resumed.model import Failed, Open, Pending, Running, Waiting
@@ -32,6 +33,9 @@ class Resumption:
 
     def run(self, marks: Path) -> None:
         """Bring ledger and folders into agreement; what was decided is durable on return."""
+        if self.recorder.ledger.items:
+            # A killed predecessor may have moved and recorded a file, and not synced it.
+            durable.sync_filesystem(self.spool.fd("active"))
         self._charge_marks(marks)
         self.runner.record_crashes()
         origins = self.spool.origins()

@@ -1,14 +1,13 @@
 """Take files out of the inbox and put them away, in batches that share their syncs.
 
-Both moves are renames, and both are durable when they return, in the strictest reading of
-POSIX: the bytes (*sync_input*), the name where the file went, and that it is gone from where
-it was. A single file is synced together with its folders one by one, which waits for nobody
-else's data; several with one sync of the whole file system, which takes as long as two.
+Both moves are renames, durable on return in the strictest reading of POSIX: the bytes
+(*sync_input*), the name where the file went, and that it left where it was. A single file is
+synced with its folders, which waits for nobody else's data; others by one sync of all there is.
 
 What goes along: a file's marker lies beside it in ``active/ID``, and whatever else is found
 there when the item is put away (a handler may write beside its input) is put away with it,
 into ``done/`` when the item itself is to be deleted. Only the marker of a deleted item and
-the scratch folder ``active/ID.work`` are removed. So nothing is lost, and the folder is empty.
+the scratch folder ``active/ID.work`` are removed: nothing is lost, and the folder is empty.
 """
 
 import os
@@ -27,6 +26,7 @@ from resumed.settings import Paths
 FEW = 2
 
 Why: TypeAlias = Literal["vanished", "changed", "open for writing", "unmovable"]
+Along: TypeAlias = "Callable[[Sequence[Claimed | Refused]], None] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +87,24 @@ class Spool(Folders):
 
     # inbox -> active
 
-    def claim(self, ready: Sequence[Ready], ids: Sequence[str]) -> list[Claimed | Refused]:
+    def claim(
+        self, ready: Sequence[Ready], ids: Sequence[str], along: Along = None
+    ) -> list[Claimed | Refused]:
         """Move files to ``active/ID/NAME`` and close their descriptors; all durable on return.
 
-        Whether each is still complete is asked again after its move, on the same descriptor;
-        one that is not goes back into the inbox, under another name if its own is taken.
+        One that proves incomplete after its move goes back, perhaps under another name. What
+        *along* writes is durable with them, by one sync.
         """
         try:
             answers = [self._claim(one, id_) for one, id_ in zip(ready, ids, strict=True)]
             pairs = zip(ready, answers, strict=True)
-            claimed = [(one, its.id) for one, its in pairs if isinstance(its, Claimed)]
-            if claimed:
-                self._sync_claims(claimed)
+            if along is not None:
+                along(answers)
+            if moved := [(one, its.id) for one, its in pairs if isinstance(its, Claimed)]:
+                self._sync_claims(moved, together=along is not None)
         finally:
-            for one in ready:
-                if one.fd is not None:
-                    os.close(one.fd)
+            for fd in [one.fd for one in ready if one.fd is not None]:
+                os.close(fd)
         return answers
 
     def _claim(self, one: Ready, id_: str) -> Claimed | Refused:
@@ -152,18 +154,18 @@ class Spool(Folders):
                 return Refused(prefix + name, why)
         return Refused(one.name, "vanished", why)
 
-    def _sync_claims(self, claimed: Sequence[tuple[Ready, str]]) -> None:
-        if len(claimed) >= FEW or any(one.fd is None for one, _ in claimed):
+    def _sync_claims(self, moved: Sequence[tuple[Ready, str]], *, together: bool) -> None:
+        if together or len(moved) >= FEW or any(one.fd is None for one, _ in moved):
             durable.sync_filesystem(self._active)
             return
         # From the top: a file must not be in a folder that a power cut takes away.
         durable.sync_folder(self._active)
-        for one, id_ in claimed:
+        for one, id_ in moved:
             if self.sync_input and one.fd is not None:
                 # fsync, not fdatasync: the mtime is a part of what makes it the same file.
                 durable.sync_folder(one.fd)
             self._sync_entry(id_)
-        for folder in {one.name[: one.name.rfind("/") + 1] for one, _ in claimed}:
+        for folder in {one.name[: one.name.rfind("/") + 1] for one, _ in moved}:
             try:
                 stranger.at(self.inbox.fd, folder, lambda fd, _: durable.sync_folder(fd))
             except OSError:  # moved or removed in the meantime, so not to be opened

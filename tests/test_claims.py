@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-from resumed import stranger
+from resumed import durable, stranger
 from resumed.arrival import Ready, identity_of
-from resumed.claims import MOST_AHEAD, QUICK_SECONDS, UNUSED_SECONDS, Claims
+from resumed.claims import MOST_AHEAD, QUICK_SECONDS, UNUSED_SECONDS, Claims, Way
 from resumed.recorder import Recorder
 from resumed.settings import Paths
 from resumed.spool import Spool
@@ -30,31 +30,46 @@ def recorder(inbox):
 
 
 @pytest.fixture
-def claims(inbox, recorder):
+def make(inbox, recorder):
     spool = Spool(Paths.below(inbox.parent, inbox.parent / "state"))
     numbers = iter(range(10_000))
-    yield Claims(
-        spool,
-        recorder,
-        workers=WORKERS,
-        mint=lambda: f"{1:011x}-{next(numbers):010x}",
-        forget_note=lambda *_: None,
-    )
+
+    def make_claims(**settings):
+        return Claims(
+            spool,
+            recorder,
+            workers=WORKERS,
+            mint=lambda: f"{1:011x}-{next(numbers):010x}",
+            forget_note=lambda *_: None,
+            **{"clock": time.monotonic, "one_sync": False, **settings},
+        )
+
+    yield make_claims
     spool.close()
 
 
 @pytest.fixture
-def claim(claims, inbox):
-    def claim_some(count, now):
-        batch = []
+def claims(make):
+    return make()
+
+
+@pytest.fixture
+def batch(inbox):
+    def make_batch(count, now=0.0):
+        made = []
         for number in range(count):
             path = inbox / f"{now}-{number}"
             path.write_text("text")
             fd = os.open(path, os.O_RDONLY)
-            batch.append(Ready(path.name, identity_of(os.fstat(fd)), fd))
-        return claims.claim(batch, now)
+            made.append(Ready(path.name, identity_of(os.fstat(fd)), fd))
+        return made
 
-    return claim_some
+    return make_batch
+
+
+@pytest.fixture
+def claim(claims, batch):
+    return lambda count, now: claims.claim(batch(count, now), now)
 
 
 def test_at_first_two_are_claimed_for_each_worker(claims):
@@ -117,3 +132,88 @@ def test_claims_that_lie_unused_shrink_again(claims, claim):
 
     assert claims.room(grown, later) == 0
     assert claims.room(0, later) == grown // 2
+
+
+# what makes a claim durable
+
+
+@pytest.fixture
+def syncs(inbox, monkeypatch):
+    """The syncs that were made, each with whether the journal's file knew of a claim by then."""
+    made = []
+
+    def spy(module, name):
+        real = getattr(module, name)
+
+        def sync(fd):
+            known = b'"kind":"claimed"' in (inbox.parent / "state/journal.jsonl").read_bytes()
+            made.append((name, known))
+            return real(fd)
+
+        monkeypatch.setattr(module, name, sync)
+
+    for module, name in ((os, "fsync"), (os, "fdatasync"), (durable, "sync_filesystem")):
+        spy(module, name)
+    return made
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_one_sync_covers_files_and_records(make, batch, recorder, syncs, count):
+    make(one_sync=True).claim(batch(count), 0.0)
+    assert not recorder.dirty
+
+    recorder.commit()
+
+    assert syncs == [("sync_filesystem", True)]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_where_one_sync_does_not_cover_the_journal_records_follow_the_files(
+    make, batch, recorder, syncs, count
+):
+    make().claim(batch(count), 0.0)
+    assert recorder.dirty
+    assert not any(known for _, known in syncs)
+
+    recorder.commit()
+
+    assert syncs[-1] == ("fdatasync", True)
+
+
+def test_a_batch_of_which_nothing_was_claimed_proves_nothing_synced(make, batch, recorder, inbox):
+    vanished = batch(3)
+    for each in vanished:
+        (inbox / each.name).unlink()
+    recorder.record("paused", by="request")
+
+    assert make(one_sync=True).claim(vanished, 0.0) == []
+    assert recorder.dirty
+
+
+def test_a_single_file_goes_the_way_that_was_quicker_of_late(make, batch, syncs):
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += 5.0 if syncs and syncs[-1][0] == "sync_filesystem" else 0.001
+        return now
+
+    claims = make(one_sync=True, clock=clock)
+    ways = []
+    for turn in range(4):
+        syncs.clear()
+        claims.claim(batch(1, turn), 0.0)
+        ways.append(syncs[0][0])
+
+    assert ways == ["sync_filesystem", "fsync", "fsync", "fsync"]
+
+
+def test_the_other_way_is_tried_again_after_a_while():
+    way = Way()
+    way.learn(1.0)
+    tries = 0
+    while not way.together:
+        way.learn(0.1)
+        tries += 1
+
+    assert 10 < tries < 100
