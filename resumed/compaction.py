@@ -19,6 +19,7 @@ from resumed.model import Fact, Reading, Record, Torn
 FRESH, PREVIOUS = "journal.new", "journal.prev"
 INITIALISED = "initialised"
 WORTH_BYTES = 8 << 20
+AT_REST_BYTES = 1 << 20
 
 
 def create(path: Path, generation: str, at: float) -> None:
@@ -76,10 +77,13 @@ def save_torn(path: Path, torn: Torn) -> str:
     return name
 
 
-def worth_it(writer: Journal, live_bytes: int) -> bool:
-    """Tell whether the dead part is large, and larger than the live one."""
+def worth_it(writer: Journal, live_bytes: int, *, at_rest: bool = False) -> bool:
+    """Tell whether the dead part is large, and larger than the live one.
+
+    *at_rest*, when nobody waits for it, less is enough: the next start reads all of it.
+    """
     dead = writer.length_bytes - live_bytes
-    return dead > WORTH_BYTES and dead > live_bytes
+    return dead > (AT_REST_BYTES if at_rest else WORTH_BYTES) and dead > live_bytes
 
 
 def rewrite(writer: Journal, ledger: Ledger, generation: str, at: float, archive: Path) -> Journal:

@@ -115,6 +115,8 @@ class Engine(Assembly):
         self.recorder.commit()
         self.foreman.close()
         self._put_away(self._clocks.monotonic(), synced=True)
+        self.recorder.commit()
+        self.upkeep.end()
         self.recorder.close()
         self._stack.close()
 

@@ -142,9 +142,9 @@ class Recorder:
         self.not_compacted = None
         return before, self._live_bytes
 
-    def worth_compacting(self) -> bool:
+    def worth_compacting(self, *, at_rest: bool = False) -> bool:
         """Tell whether the dead part of the journal is large, and larger than the live one."""
-        return compaction.worth_it(self._journal, self._live_bytes)
+        return compaction.worth_it(self._journal, self._live_bytes, at_rest=at_rest)
 
     def close(self) -> None:
         """Close the last group and the file."""

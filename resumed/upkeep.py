@@ -26,7 +26,12 @@ class Upkeep:
         self._told = ""
 
     def turn(self, now: float, *, synced: bool) -> None:
-        """Prove the last group synced once nothing was added for a while; compact if due."""
+        """Prove the last group synced once nothing was added for a while; compact if due.
+
+        While nothing happens, a little growth is reason enough: that costs nobody time, and
+        the next start finds less to read.
+        """
+        at_rest = False
         if self._recorder.closed:
             self.due = None
         elif synced or self.due is None:
@@ -34,8 +39,14 @@ class Upkeep:
         elif now >= self.due:
             self.due = None
             self._recorder.settle()
-        if now >= self._compact_at and self._recorder.worth_compacting():
+            at_rest = True
+        if now >= self._compact_at and self._recorder.worth_compacting(at_rest=at_rest):
             self._compact(now)
+
+    def end(self) -> None:
+        """Leave a journal that the next start reads in no time."""
+        if self._recorder.worth_compacting(at_rest=True):
+            self._compact(-math.inf)
 
     def miss(self, arriving: Container[int]) -> None:
         """End items whose file a person deleted from failed/ or hold/.
