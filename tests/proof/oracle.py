@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PLACES = ("inbox", "active", "hold", "done", "failed")
-LEFTOVER = re.compile(r"^\.resumed-|\.new$|\.work$")
+LEFTOVER = re.compile(r"^\.resumed-|\.new$|\.work$|\.from$")
 OURS = re.compile(r"\.failure\.txt$|^\.lock$")
 
 
@@ -68,7 +68,7 @@ def _read_journal(home: Path, seen: Findings) -> None:
     live = []
     for number, line in enumerate(lines, start=1):
         record = parse(line)
-        if record is None or record["n"] != number or record["g"] != live[0]["g"] if live else 0:
+        if record is None or record["n"] != number or (live and record["g"] != live[0]["g"]):
             seen.faults.append(f"journal line {number} is bad")
             return
         live.append(record)

@@ -71,9 +71,11 @@ class Disk:
             if is_dir:
                 self.load(entry.path, f"{prefix}{entry.name}/")
             elif known is None:
-                node.data = Path(entry.path).read_bytes()
+                node.data = stage.content_of(entry.path)
 
     def now(self, node):
+        if not node.pend:
+            return node.data
         data = bytearray(node.data)
         for op in node.pend:
             apply_data(data, op)
@@ -92,16 +94,24 @@ class Disk:
             node.pend.append(("w", at, data))
         elif kind == "ftruncate":
             self.by_ino[words[0]].pend.append(("t", words[1]))
-        elif kind in ("create", "mkdir"):
-            self.link(words[0], self.new(kind == "mkdir", words[1]))
-        elif kind == "link":
-            self.link(words[1], self.live[words[0]])
+        elif kind in ("create", "mkdir", "link", "symlink"):
+            self.name(kind, *words)
         elif kind in ("unlink", "rmdir"):
             self.live.pop(words[0])
             parent, name = self.parent(words[0])
             self.meta.append(("unlink", parent, name))
         elif kind == "rename":
             self.rename(*words)
+
+    def name(self, kind, path, about):
+        if kind == "link":
+            path, node = about, self.live[path]
+        elif kind == "symlink":  # it has its target from the first moment on
+            node = self.new(is_dir=False)
+            node.data = about
+        else:
+            node = self.new(kind == "mkdir", about)
+        self.link(path, node)
 
     def parent(self, path):
         folder, _, name = path.rpartition("/")
@@ -269,12 +279,15 @@ def apply_entries(entries, change):
 def write_tree(home, tree):
     """Make a state real; its records speak of the inodes that it got."""
     home.mkdir(parents=True)
-    written, mapping = {}, {}
+    written, mapping, notes = {}, {}, {}
     for path, about in tree.items():
         if about is None:
             (home / path).mkdir(parents=True, exist_ok=True)
             continue
         node, ino, mtime, content = about
+        if isinstance(content, str):
+            notes[path] = content
+            continue
         if node in written:
             os.link(written[node], home / path)
             continue
@@ -283,6 +296,8 @@ def write_tree(home, tree):
             os.utime(home / path, ns=(mtime, mtime))
         written[node] = home / path
         mapping[ino] = os.lstat(home / path).st_ino
+    for path, target in notes.items():
+        stage.note_origin(home / path, target, mapping)
     stage.renumber(home, mapping)
 
 
@@ -323,7 +338,7 @@ def cuts(disk, ops, before, rng, cap, *, share=1.0):
             disk.do(op)
         if share < 1.0 and rng.random() >= share:
             continue
-        label = f"cut after {number} {op[0]} {str(op[1])[:60] if len(op) > 1 else ''}"
+        label = f"{disk.model}: cut after {number} {op[0]} {str(op[1])[:60] if len(op) > 1 else ''}"
         for tree in disk.states(rng, cap):
             yield label, tree, effects, list(told)
 
@@ -338,11 +353,15 @@ def lasting(content):
     return _FLEETING.sub(b"", _ID.sub(b"ID", content))
 
 
+def marked(content):
+    return b"@" if isinstance(content, str) else lasting(content)
+
+
 def fingerprint(tree, told):
     """Tell states apart by what is in them, and by what somebody was told before."""
     digest = hashlib.blake2b(lasting(repr(told).encode()), digest_size=12)
     lines = (
-        b"%b %b\n" % (lasting(path.encode()), b"/" if about is None else lasting(about[3]))
+        b"%b %b\n" % (lasting(path.encode()), b"/" if about is None else marked(about[3]))
         for path, about in tree.items()
     )
     for line in sorted(lines):
@@ -352,7 +371,7 @@ def fingerprint(tree, told):
 
 def cuts_of_recovery(folder, state, rng, count, seen):
     """Start on a state, record that too, and return states of a cut in its middle, not *seen*."""
-    _, tree, effects_before, told = state
+    first, tree, effects_before, told = state
     folder.mkdir()
     home, effects = folder / "home", folder / "effects"
     write_tree(home, tree)
@@ -363,7 +382,9 @@ def cuts_of_recovery(folder, state, rng, count, seen):
     shutil.rmtree(folder)
     again = list(cuts(disk, ops or [], effects_before, rng, 10, share=0.4))
     rng.shuffle(again)
-    every = ((label, tree, effects, told + more) for label, tree, effects, more in again)
+    every = (
+        (f"{first}; {label}", tree, effects, told + more) for label, tree, effects, more in again
+    )
     return list(itertools.islice(different(every, seen), count))
 
 
@@ -401,7 +422,7 @@ def run_deep(gold, folder, *, second, limit, seen, seed=2, processes=2, until=No
 
 def judge_state(tokens, folder, state, crashes=1):
     """Start on one state, give it new work, start again; return what was wrong."""
-    _, tree, effects_before, told = state
+    label, tree, effects_before, told = state
     home, effects = folder / "home", str(folder / "effects")
     folder.mkdir()
     write_tree(home, tree)
@@ -413,9 +434,10 @@ def judge_state(tokens, folder, state, crashes=1):
     if not faults:
         later = stage.drop(home, "new9")
         faults = sweeps.recover(home, effects, 1)
-        faults += sweeps.judge_end(
-            home, effects, tokens | {later}, crashes=crashes, before=before, past=past
-        )
+        judged = {"crashes": crashes, "before": before, "past": past}
+        # Where a move may survive without the note that was made before it, the note may not.
+        judged["strays"] = "strict" in label
+        faults += sweeps.judge_end(home, effects, tokens | {later}, **judged)
     shutil.rmtree(folder)
     return faults
 

@@ -6,7 +6,7 @@
 
 A row whose faults did not happen, or that finds anything, fails the whole. The second table
 plants bugs in the program, in the harness's own processes, and tells which sweep finds each.
-What a whole run has found is also written to build/proof.md, as the README shows it.
+What a whole run has found is also written to build/proof.md; --paste puts that into the README.
 
 Each sweep takes its cases in an order that the seed decides, the most different ones first,
 and stops when its seconds are over (`SECONDS`); on two idle cores none but the torn writes
@@ -19,6 +19,7 @@ import argparse
 import os
 import pickle
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -43,7 +44,9 @@ import sweeps
 import workers
 
 COLUMNS = ("lost", "doubled", "refused", "silent", "other", "harness")
-REPORT = Path(__file__).parent.parent.parent / "build" / "proof.md"
+ROOT = Path(__file__).parent.parent.parent
+REPORT, README = ROOT / "build" / "proof.md", ROOT / "README.md"
+SHOWN = re.compile(r"(<!-- proof: [^\n]*-->\n).*(<!-- end of proof -->)", re.DOTALL)
 
 # What a sweep of the full tier may take, and all of them but those that run beside one another.
 SECONDS = {
@@ -369,6 +372,15 @@ def markdown(done, states, finders, seconds, processes):
         yield f"| {bug.replace('_', ' ')} | {finder or '**nothing**'} |"
 
 
+def paste():
+    """Let the README show what the last whole run has found."""
+    found = REPORT.read_text()
+    shown, count = SHOWN.subn(lambda marks: marks[1] + found + marks[2], README.read_text())
+    if not count:
+        raise LookupError(f"{README}: has no place for it")
+    README.write_text(shown)
+
+
 def alone():
     """Mount where nobody else sees it, so that nobody else keeps it mounted."""
     if os.geteuid() == 0 and shutil.which("unshare") and "PROOF_ALONE" not in os.environ:
@@ -380,6 +392,7 @@ def alone():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a sample of everything")
+    parser.add_argument("--paste", action="store_true", help="show the last run in the README")
     parser.add_argument("--planted", nargs="*", metavar="BUG", help="only these bugs, or all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="stop each sweep after so long")
@@ -387,6 +400,8 @@ def main():
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=", ".join(NAMES))
     asked = parser.parse_args()
+    if asked.paste:
+        return paste()
     if not asked.quick:
         alone()
     stage.preload()

@@ -30,12 +30,13 @@ REAL = {
     name: getattr(os, name)
     for name in (
         "write", "fsync", "fdatasync", "rename", "link", "unlink", "mkdir", "rmdir",
-        "ftruncate", "open", "utime", "chmod", "close", "fork", "_exit", "read",
+        "ftruncate", "open", "symlink", "utime", "chmod", "close", "fork", "_exit", "read",
     )
 }  # fmt: skip
 CONFIG = """
 handler = "handler:process"
 settle = "0s"
+recursive = true
 reserve = "1M"
 max_crashes = 50
 [retry]
@@ -278,6 +279,7 @@ class Faults:
         for name in ("rename", "link"):
             setattr(os, name, self._of_two(name))
         os.open = self._open
+        os.symlink = self._symlink
         io.open = self._open_stream  # which `Path.open` calls
         real = durable._libc()
         faults = self
@@ -415,6 +417,13 @@ class Faults:
             return result
 
         return call
+
+    def _symlink(self, target, name, *, dir_fd=None):
+        below = self.path(name, dir_fd)
+        if self.enter("symlink", below):
+            self.refuse(below)
+        REAL["symlink"](target, name, dir_fd=dir_fd)
+        self.op("symlink", below, target)
 
     def _open(self, path, flags, mode=0o777, *, dir_fd=None):
         below = self.path(path, dir_fd)
@@ -683,9 +692,11 @@ def make(folder):
 def drop(home, name, token=None):
     """Drop a file, whole, as a good producer does; return its token."""
     token = f"{token or name}\n"
-    temporary = home / "inbox" / f".{name}.part"
+    path = home / "inbox" / name
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(token)
-    temporary.rename(home / "inbox" / name)
+    temporary.rename(path)
     return token
 
 
@@ -720,12 +731,17 @@ class Scene:
         home.mkdir()
         for inode, path, mode, content, times in self.entries:
             target = f"{home}/{path}"
+            if isinstance(content, str):
+                continue
             if content is None:
                 os.mkdir(target, mode)
             else:
                 write_file(target, changed.get(path, content), mode)
                 os.utime(target, ns=times)
             mapping[inode] = os.lstat(target).st_ino
+        for _, path, _, content, _ in self.entries:
+            if isinstance(content, str):
+                note_origin(f"{home}/{path}", content, mapping)
         renumber(home, mapping)
         write_file(f"{folder}/effects", self.effects, 0o600)
         return home, f"{folder}/effects"
@@ -735,12 +751,25 @@ class Scene:
 
 
 def _entries(home):
-    """List (inode, path, mode, bytes or None for a folder, times), folders before their files."""
+    """List (inode, path, mode, content, times), folders before their files.
+
+    A folder has no content, that of a symlink is where it leads to.
+    """
     for path in sorted(home.rglob("*")):
         status = path.lstat()
-        content = None if path.is_dir() else path.read_bytes()
+        content = None if path.is_dir() else content_of(path)
         times = (status.st_atime_ns, status.st_mtime_ns)
         yield status.st_ino, str(path.relative_to(home)), status.st_mode & 0o7777, content, times
+
+
+def content_of(path):
+    return os.readlink(path) if os.path.islink(path) else Path(path).read_bytes()
+
+
+def note_origin(path, target, mapping):
+    """Make a symlink of ours, which says an inode and a folder, for a copied file."""
+    inode, _, folder = target.partition(":")
+    REAL["symlink"](f"{mapping.get(int(inode), inode)}:{folder}", path)
 
 
 def write_file(path, content, mode):
@@ -755,7 +784,7 @@ class Gold:
     In it: an item done, one failed for good, one waiting, one held, one failed that is asked
     to be retried; an open job of which a part is done, one failed and one waits, that is asked
     to be retried too; a journal that the next start will rewrite; and new files in the inbox,
-    one of them a job, and one under a name that is taken in ``done/``.
+    one of them a job, one in a subfolder, and one under a name that is taken in ``done/``.
     """
 
     def __init__(self, folder):
@@ -771,6 +800,7 @@ class Gold:
         self._run(0)
         self.tokens |= {drop(self.home, name) for name in ("new1", "new2", "bad2", "wait2")}
         self.tokens.add(drop(self.home, "done1", "new3"))
+        self.tokens.add(drop(self.home, "sub/new5", "new5"))
         self.tokens.add(drop(self.home, "job1.jsonl", job("new7", "new8")))
         ask(self.home, "retry", ids["mend1"])
         ask(self.home, "retry", ids["open1.jsonl"])

@@ -133,8 +133,11 @@ def effects_of(path):
         return [line.split() for line in file]
 
 
-def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset()):
-    """Judge a home after its recovery. *before* are the effects' number at the last crash."""
+def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset(), strays=False):
+    """Judge a home after its recovery. *before* are the effects' number at the last crash.
+
+    A file from a subfolder of the inbox ends in that subfolder again, unless *strays* are fine.
+    """
     seen = oracle.look(home)
     faults = seen.faults + oracle.tokens_lost_or_doubled(seen, tokens)
     jobs = frozenset(each.id for each in seen.items.values() if each.state == "job_opened")
@@ -143,6 +146,8 @@ def judge_end(home, effects, tokens, *, crashes, before, past, spared=frozenset(
         wanted = "failed" if token in spared else END.get(kind(token), "active")
         if not places[0].startswith(wanted + "/"):
             faults.append(f"{token.strip()} ended in {places[0]}, not in {wanted}/")
+        elif not strays and kind(token) == "new" and places[0] == "done/new5":
+            faults.append("new5 ended in done/, not in its subfolder")
     states = {}
     for item in seen.items.values():
         states.setdefault(item.state, []).append(item.name)
