@@ -29,6 +29,7 @@ class Outputs:
     def __init__(self, scratch: Scratch, out: Path, id_: str) -> None:
         """Work in *scratch*, which is made when needed, and publish into *out*."""
         self._scratch, self._out, self._id = scratch, out, id_
+        self._lasting = False
 
     def path(self, name: str) -> Path:
         """Return where to write the output *name*; what an earlier attempt left is removed.
@@ -61,23 +62,35 @@ class Outputs:
         written = set(self.written()).intersection(names)
         if not written:
             return
-        kept = self._scratch.path / "published"
-        kept.mkdir(0o700, exist_ok=True)
-        folders = [durable.open_folder(each) for each in (self.folder(), kept, self._out)]
+        places = (self.folder(), self._kept(), self._out)
+        folders = [durable.open_folder(each) for each in places]
         try:
             for name in sorted(written):
                 self._publish(name, *folders)
-            # The second names first: without one, a file in out/ could not be known as ours.
-            for folder in reversed(folders[1:]):
-                durable.sync_folder(folder)
+            durable.sync_folder(folders[-1])
         finally:
             for folder in folders:
                 os.close(folder)
+
+    def _kept(self) -> Path:
+        """Return the folder of the second names; a power cut does not take it away again."""
+        kept = self._scratch.path / "published"
+        if not self._lasting:
+            kept.mkdir(0o700, exist_ok=True)
+            for folder in (kept.parent, kept.parent.parent):
+                fd = durable.open_folder(folder)
+                try:
+                    durable.sync_folder(fd)
+                finally:
+                    os.close(fd)
+            self._lasting = True
+        return kept
 
     def _publish(self, name: str, source: int, kept: int, out: int) -> None:
         _sync_file(source, name)
         self._take_back(name, kept, out)
         os.link(name, name, src_dir_fd=source, dst_dir_fd=kept, follow_symlinks=False)
+        # Without its second name, a file in out/ could not be known as ours.
         durable.sync_folder(kept)
         durable.move_free(source, name, out, name, self._id)
 

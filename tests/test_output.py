@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from resumed import output
+from resumed import durable, output
 from resumed.errors import PermanentError
 from resumed.output import Outputs, sync_tree
 from resumed.scratch import Scratch, Spare
@@ -36,6 +36,25 @@ def test_an_output_appears_whole_when_published(outputs, out):
 
     assert contents(out) == {"a.jpg": "new"}
     assert outputs.written() == []
+
+
+def test_a_power_cut_cannot_leave_an_output_without_its_second_name(outputs, tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(durable, "sync_folder", lambda fd: done.append(durable.path_of(fd)))
+    real = durable.move_free
+
+    def move_free(*words):
+        done.append("move")
+        return real(*words)
+
+    monkeypatch.setattr(durable, "move_free", move_free)
+
+    make(outputs, "a.jpg", "new")
+
+    scratch = tmp_path / "1-a.work"
+    before = done[: done.index("move")]
+    assert before == [str(scratch), str(tmp_path), str(scratch / "published")]
+    assert done[len(before) :] == ["move", str(tmp_path / "out")]
 
 
 def test_a_name_that_was_not_written_is_nothing(outputs, out):

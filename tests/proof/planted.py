@@ -324,6 +324,43 @@ def forgotten_when_done():
     Ledger._done, Ledger._put_away = forget, ignore
 
 
+def output_folder_unsynced():
+    """Tell a handler that its output is there before ``out/`` knows."""
+    from resumed.output import Outputs
+
+    real = Outputs.publish
+
+    def publish(self, names):
+        from resumed import durable
+
+        sync = durable.sync_folder
+        durable.sync_folder = lambda _fd: None
+        try:
+            real(self, names)
+        finally:
+            durable.sync_folder = sync
+
+    Outputs.publish = publish
+
+
+def output_forgotten():
+    """Publish again without taking back what a crash left of the time before."""
+    from resumed.output import Outputs
+
+    def forget(_self, name, kept, _out):
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=kept)
+
+    Outputs._take_back = forget
+
+
+def subfolder_forgotten():
+    """Claim from a subfolder without a note of it."""
+    from resumed import origin
+
+    origin.note = lambda *_: None
+
+
 def crc_ignored():
     """Believe a line without looking at its sum."""
     import json
@@ -367,6 +404,9 @@ BUGS = {
         damage_called_torn,
         moves_replace,
         forgotten_when_done,
+        output_folder_unsynced,
+        output_forgotten,
+        subfolder_forgotten,
         crc_ignored,
     )
 }
@@ -391,6 +431,8 @@ FOUND_BY = {
     "short_write_ignored": "short",
     "step_told_before_sync": "power strict",
     "claim_unsynced": "power strict",
+    "output_folder_unsynced": "outputs",
+    "output_forgotten": "outputs",
     "damage_called_torn": "damage",
     "crc_ignored": "damage",
 }

@@ -34,6 +34,7 @@ import damage
 import diskfull
 import fuzz
 import oom
+import outputs
 import planted
 import powerloss
 import reals
@@ -51,8 +52,8 @@ SHOWN = re.compile(r"(<!-- proof: [^\n]*-->\n).*(<!-- end of proof -->)", re.DOT
 # What a sweep of the full tier may take, and all of them but those that run beside one another.
 SECONDS = {
     "kills": 60, "asked": 30, "twice": 60, "short": 90, "errors": 150, "deeds": 60,
-    "strict": 300, "ordered": 180, "deep": 300, "repairs": 60, "reals": 75, "full": 90,
-    "ext4": 150, "xfs": 180, "torn": 400,
+    "strict": 300, "ordered": 180, "deep": 300, "outputs": 60, "repairs": 60,
+    "reals": 75, "full": 90, "ext4": 150, "xfs": 180, "torn": 400,
 }  # fmt: skip
 TOGETHER_SECONDS = 1150
 AT_LEAST_SECONDS = 10
@@ -147,6 +148,10 @@ class Proof:
             until=self.until("deep"),
         )
 
+    def outputs(self):
+        until = self.until("outputs", 4)
+        return outputs.run(self.folder, seed=self.seed, until=until, processes=self.processes)
+
     def damage(self):
         return damage.run(self.gold, self.folder, flips_step=19 if self.quick else 1)
 
@@ -240,6 +245,12 @@ class Proof:
                 processes=self.processes,
             )
 
+        def published():
+            until = time.monotonic() + self.patience
+            return outputs.run(
+                self.folder, bug=bug, first=True, until=until, processes=self.processes
+            )
+
         syncs = [each for each in sweeps.errors(self.calls, ("EIO",)) if "sync" in each.call]
         every = {
             "early kills": faulty(sweeps.kills(self.calls)[:24]),
@@ -251,6 +262,7 @@ class Proof:
             "power strict": dark("strict"),
             "power strict, at the end": dark("strict", late=True),
             "power ordered": dark("ordered"),
+            "outputs": published,
             "damage": lambda: damage.run(self.gold, self.folder, bug=bug, flips_step=37),
         }
         first = planted.FOUND_BY.get(bug, "kills")
@@ -267,13 +279,25 @@ QUICK = (
     "deeds",
     "strict",
     "ordered",
+    "outputs",
     "damage",
     "repairs",
     "reals",
 )
 # The whole: one after another, each by all processes; then rows of such as need but one each.
 FULL = (
-    *("kills", "asked", "twice", "short", "errors", "deeds", "strict", "ordered", "deep"),
+    *(
+        "kills",
+        "asked",
+        "twice",
+        "short",
+        "errors",
+        "deeds",
+        "strict",
+        "ordered",
+        "deep",
+        "outputs",
+    ),
     *("repairs", "reals", "full", "ext4", "xfs", "torn"),
 )
 BESIDE = (("workers", "soak"), ("damage", "oom", "fuzz"))

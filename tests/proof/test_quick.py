@@ -12,7 +12,7 @@ RUN = Path(__file__).parent / "run.py"
 GROUPS = (
     ("kills", "asked", "twice", "torn"),
     ("short", "errors", "deeds"),
-    ("strict", "ordered"),
+    ("strict", "ordered", "outputs"),
     ("damage", "repairs"),
     ("reals",),
 )
