@@ -1,8 +1,10 @@
 """Tell from outside whether the daemon lives, without disturbing it.
 
 It holds a lock on ``STATE/lock`` as long as it lives, and touches that file each time its
-main loop comes round. So a lock that nobody holds means *down*, one that is held by a loop
-that has not come round for two minutes means *hung*. Who holds it is read from the kernel's
+main loop comes round, which it does every 30 s if nothing else wakes it. So a lock that nobody
+holds means *down*, one that is held by a loop that has not come round for 75 s means *hung*: later
+than the watchdog of the units, which ends such a daemon after 60 s, and so seen only where no
+systemd looks after it. Who holds it is read from the kernel's
 list: to try the lock would make a daemon fail that starts at that very moment.
 """
 
@@ -16,7 +18,7 @@ from typing import Literal
 
 from resumed.orphans import born
 
-HUNG_SECONDS = 120.0
+HUNG_SECONDS = 75.0
 LOCKS = Path("/proc/locks")
 
 _PID, _PLACE = 4, 5

@@ -105,7 +105,9 @@ class Assembly(ABC):
         )
         self.runner.jobs = self.foreman
         self.intake = parts.intake(config, self.spool, clocks, tell)
-        self.claims = parts.claims(config, self.spool, self.recorder, clocks, self.reconciler)
+        self.claims = parts.claims(
+            config, self.spool, self.recorder, clocks, moves=self.reconciler, tell=tell
+        )
 
     def attend(self, whole: Whole) -> None:
         """Open the door for requests."""

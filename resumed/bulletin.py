@@ -32,6 +32,7 @@ class Bulletin:
             {item_id: list(done) for item_id, done in engine.runner.progress.items()},
             intake_paused=why,
             watching=watching,
+            stopping=engine.draining,
             next_scan_at=round(engine.recorder.now() + next_scan - now),
         )
         sentence = _sentence(engine)

@@ -10,7 +10,7 @@ ride on the sync of its files. A single file would then wait for everybody's dat
 so it goes whichever way was the quicker of late.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from resumed.arrival import Ready
 from resumed.entry import Entry
@@ -24,6 +24,7 @@ from resumed.spool import Refused as Unclaimed
 MOST_AHEAD = 256
 QUICK_SECONDS = 0.25
 UNUSED_SECONDS = 1.0
+UNMOVABLE_TOLD = 1000
 SMOOTHING = 4
 FORGETTING = 0.97
 
@@ -56,11 +57,14 @@ class Claims:
         forget_note: Callable[[str, str], None],
         clock: Callable[[], float],
         one_sync: bool,
+        tell: Callable[..., None],
     ) -> None:
         """Claim at least two items ahead for each of *workers*; *mint* makes ids.
 
         *one_sync* says that the journal is where one sync covers it; *clock* is monotonic.
         """
+        self._tell = tell
+        self._unmovable: set[str] = set()
         self._spool = spool
         self._recorder = recorder
         self._least = 2 * workers
@@ -103,6 +107,7 @@ class Claims:
             entries.extend(
                 self._taken(each, faults) for each in answers if isinstance(each, Claimed)
             )
+            self._complain(each for each in answers if isinstance(each, Unclaimed))
             self._recorder.write()
 
         began, single = self._clock(), len(files) < FEW
@@ -120,6 +125,14 @@ class Claims:
             if single:
                 self._way.learn(self._clock() - began)
         return entries
+
+    def _complain(self, unclaimed: Iterable[Unclaimed]) -> None:
+        """Tell of each file that cannot be moved, once: it is found again at each scan."""
+        for each in unclaimed:
+            known = each.name in self._unmovable or len(self._unmovable) >= UNMOVABLE_TOLD
+            if each.why == "unmovable" and not known:
+                self._unmovable.add(each.name)
+                self._tell("unmovable", name=each.name, why=each.fault)
 
     def _taken(self, claimed: Claimed, faults: Mapping[str, str]) -> tuple[Entry, Fault | None]:
         fault = faults.get(claimed.name)

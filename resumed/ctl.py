@@ -62,8 +62,10 @@ class _Program(click.Group):
         command = getattr(module, f"{cmd_name}_command")
         if not isinstance(command, click.Command):
             return None
-        if all(each.name != "color" for each in command.params):
-            color_option(command)  # here, too, as people write it
+        below = command.commands.values() if isinstance(command, click.Group) else ()
+        for each in (command, *below):
+            if all(option.name != "color" for option in each.params):
+                color_option(each)  # here, too, as people write it
         return command
 
 

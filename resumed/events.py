@@ -83,6 +83,7 @@ EVENTS: dict[str, Event] = {
     "watch_lost": Event(WARNING, "{inbox}: not watched, scanning every {seconds} s: {why}"),
     "watch_restored": Event(INFO, "{inbox}: watched again"),
     "unreadable": Event(WARNING, "{name}: cannot be read: {why}"),
+    "unmovable": Event(WARNING, "{name}: cannot be moved, tried again at each scan: {why}"),
     "left_alone": Event(INFO, "{name}: is a {kind}, left alone"),
     "intake_paused": Event(WARNING, "intake paused: {why}", "c0e8f1b35d924a7a8e6d29c4b7f10a63"),
     "intake_resumed": Event(INFO, "intake continues"),

@@ -66,6 +66,16 @@ class Glance:
         at = self.hints["now"].get("drained_at") if self.life.state == "down" else None
         return at if isinstance(at, float) else None
 
+    @property
+    def stopping(self) -> bool:
+        """Tell whether the daemon was asked to stop, and lets what runs come to its end."""
+        told, pid = self.hints["now"], self.life.pid
+        if self.life.state != "up" or told.get("stopping") is not True:
+            return False
+        # What another process left behind when it was killed says nothing of this one.
+        born = alive.started_at(pid) if pid else None
+        return born is None or told.get("at", 0) >= born
+
     def told(self, entry: Entry) -> Record:
         """Return what worker and daemon tell of a running item beside the journal."""
         if not isinstance(entry.state, Running) or self.life.state == "down":

@@ -4,11 +4,12 @@ It is one page of ``STATE/now.json``, written in place and never synced: a hint 
 look, which may be old or missing, and on which nothing depends. What is written is::
 
     {"at": 1763812800.0, "intake_paused": "the disk is nearly full", "watching": true,
-     "next_scan_at": 1763812860.0, "progress": {"019a...": [3, 10]}}
+     "stopping": false, "next_scan_at": 1763812860.0, "progress": {"019a...": [3, 10]}}
 
 padded with spaces. Times are seconds since the epoch; *intake_paused* is null while all is
-well, *watching* false where the kernel tells of no changes and only scans find them. A drain
-that came to its end leaves ``{"at": ..., "drained_at": 1763812800.0, "progress": {}}``.
+well, *watching* false where the kernel tells of no changes and only scans find them; *stopping*
+true from the signal to the end. A drain that came to its end leaves
+``{"at": ..., "drained_at": 1763812800.0, "progress": {}}``.
 """
 
 import json

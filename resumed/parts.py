@@ -167,8 +167,14 @@ def intake(config: Config, spool: Spool, clocks: Clocks, tell: Callable[..., Non
     return Intake(gate(config, spool, clocks), recursive=config.recursive, tell=tell_of)
 
 
-def claims(
-    config: Config, spool: Spool, recorder: Recorder, clocks: Clocks, moves: Reconciler
+def claims(  # noqa: PLR0913 - what claims depend on
+    config: Config,
+    spool: Spool,
+    recorder: Recorder,
+    clocks: Clocks,
+    *,
+    moves: Reconciler,
+    tell: Callable[..., None],
 ) -> Claims:
     """Make what takes ready files."""
     return Claims(
@@ -179,4 +185,5 @@ def claims(
         forget_note=moves.remove_sidecar,
         clock=clocks.monotonic,
         one_sync=filesystem.covers(config.paths.active, config.paths.journal),
+        tell=tell,
     )

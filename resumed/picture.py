@@ -2,7 +2,8 @@
 
 Its shape, on one line::
 
-    {"daemon": {"state": "up", "pid": 17, "started_at": "...", "pulse_at": "..."},
+    {"daemon": {"state": "up", "pid": 17, "started_at": "...", "pulse_at": "...",
+     "stopping": false, "drained_at": null},
      "healthy": true, "why": [], "paused": false, "intake_paused": null,
      "counts": {"running": 1, "pending": 0, "waiting": 1, "held": 0, "failed": 2},
      "ever": {"done": 120, "failed": 3}, "inbox": {"files": 3, "counted_all": true,
@@ -11,10 +12,10 @@ Its shape, on one line::
      "next_due_at": "...", "disk": {"free_bytes": 1, "total_bytes": 2}, "generation": "7f3a9c1e",
      "pace": {"minute": 3, "hour": 40, "day": 900, "hours": [0, ...], "counted_all": true}}
 
-*state* is up, hung or down. *counts* is of now, *ever* since the journal began.
-*waiting* has the items due first, *running* all; items are as in `resumed.documents`, at most
-100 of each. *healthy* is about the whole: the daemon is up, turning, and takes what comes;
-*why* says what is not so. Failed items are told, but make nothing unhealthy.
+*state* is up, hung or down; *stopping* from the signal to the end. *counts* is of now, *ever*
+since the journal began. *waiting* has the items due first, *running* all; items are as in
+`resumed.documents`, at most 100 of each. *healthy* is about the whole: the daemon is up, turning,
+and takes what comes; *why* says what is not so. Failed items are told, but make nothing unhealthy.
 """
 
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ class Picture:
                 "pid": pid,
                 "started_at": _stamp(born),
                 "pulse_at": _stamp(pulse),
+                "stopping": seen.stopping,
                 "drained_at": _stamp(seen.drained_at),
             },
             "healthy": not why,
@@ -92,6 +94,8 @@ class Picture:
         elif life.state == "hung":
             silent = span(self._now - (life.pulse_at or self._now))
             told.append(f"the daemon hangs: its loop has not turned for {silent}")
+        elif seen.stopping:
+            told.append("the daemon is stopping: it takes nothing new")
         if seen.view.ledger.paused:
             told.append("paused by request")
         if why := self._intake_paused():
@@ -116,6 +120,8 @@ class Picture:
 
     def _health(self) -> tuple[str, str]:
         why = self.troubles()
+        if self.glance.stopping:
+            return "health ", "; ".join(why).removeprefix("the daemon is ")
         return "health ", f"not well: {'; '.join(why)}" if why else "well"
 
     def _surroundings(self) -> Iterator[tuple[str, str]]:

@@ -83,6 +83,9 @@ class Inquiry:
             silent = span(now - (life.pulse_at or now))
             do = "look at its log; a restart resumes"
             return Reason(name, "daemon hung", f"the daemon has not turned for {silent}", do)
+        if self._glance.stopping:
+            do = "the next start takes it"
+            return Reason(name, "stopping", "the daemon is stopping: it takes nothing new", do)
         if self._glance.view.ledger.paused:
             do = f"'{self._command} unpause'"
             return Reason(name, "paused", "paused by request: nothing new is taken", do)
@@ -107,7 +110,8 @@ class Inquiry:
         verdict, sentence, do = self._stands(entry)
         resting = isinstance(entry.state, Held | Failed | Done | Removed)
         whole = None if resting else self._whole(entry.name)
-        if whole is not None and whole.verdict != "paused":
+        runs_on = isinstance(entry.state, Running) and self._glance.stopping
+        if whole is not None and whole.verdict != "paused" and not runs_on:
             sentence, do = f"{sentence}; but {whole.sentence}", whole.do
         return Reason(entry.name, verdict, sentence, do, entry.id)
 

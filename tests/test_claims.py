@@ -30,7 +30,12 @@ def recorder(inbox):
 
 
 @pytest.fixture
-def make(inbox, recorder):
+def told():
+    return []
+
+
+@pytest.fixture
+def make(inbox, recorder, told):
     spool = Spool(Paths.below(inbox.parent, inbox.parent / "state"))
     numbers = iter(range(10_000))
 
@@ -41,6 +46,7 @@ def make(inbox, recorder):
             workers=WORKERS,
             mint=lambda: f"{1:011x}-{next(numbers):010x}",
             forget_note=lambda *_: None,
+            tell=lambda event, **fields: told.append((event, fields)),
             **{"clock": time.monotonic, "one_sync": False, **settings},
         )
 
@@ -217,3 +223,20 @@ def test_the_other_way_is_tried_again_after_a_while():
         tries += 1
 
     assert 10 < tries < 100
+
+
+@pytest.mark.parametrize("one_sync", [False, True])
+def test_a_file_that_cannot_be_moved_is_told_of_once(make, batch, told, monkeypatch, one_sync):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    claims = make(one_sync=one_sync)
+    monkeypatch.setattr(durable, "move", refuse)
+
+    for turn in (1.0, 1.0, 2.0):
+        assert claims.claim(batch(1, turn), turn) == []
+
+    assert told == [
+        ("unmovable", {"name": "1.0-0", "why": "Operation not permitted"}),
+        ("unmovable", {"name": "2.0-0", "why": "Operation not permitted"}),
+    ]

@@ -176,15 +176,40 @@ def test_a_daemon_that_hangs_is_the_reason(home, running, told):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_daemon_that_hangs_is_known_after_two_minutes(home, running, told, wait_until):
+def test_a_daemon_that_hangs_is_known_soon_after_a_watchdog_would_know(
+    home, running, told, wait_until
+):
     running.signal(signal.SIGSTOP)
     (home.inbox / "a.txt").write_text("text")
 
     assert told("a.txt")[0] == "ready"
-    wait_until(lambda: told("a.txt")[0] == "daemon hung", 150)
+    wait_until(lambda: told("a.txt")[0] == "daemon hung", 100)
 
     running.signal(signal.SIGCONT)
     wait_until((home.done / "a.txt").exists)
+
+
+def test_a_daemon_that_stops_is_the_reason_until_what_runs_has_ended(
+    home, running, told, ctl, wait_until
+):
+    (home.inbox / "slow").write_text("text")
+    wait_until(lambda: told("slow")[0] == "running")
+    running.signal(signal.SIGTERM)
+    (home.inbox / "comes").write_text("text")
+    wait_until(lambda: told("comes")[0] == "stopping")
+
+    status, health = ctl("status").stdout, ctl("health", status=1).stdout
+    document = json.loads(ctl("status", "--json").stdout)
+    verdict, sentence = told("slow")
+
+    (home.path / "go").touch()
+    assert running.wait() == 0
+    assert status.startswith("health   stopping: it takes nothing new\n")
+    assert (document["daemon"]["stopping"], document["healthy"]) == (True, False)
+    assert "the daemon is stopping" in health
+    assert verdict == "running"
+    assert "stopping" not in sentence
+    assert told("comes")[0] == "daemon down"
 
 
 @pytest.mark.usefixtures("running")
