@@ -33,8 +33,10 @@ from resumed.progress.states import (
     StillOpen,
 )
 
-# moto answers some hundred requests a second: the numbers of the others take it ten minutes.
+# moto answers some ten to a hundred requests a second: it takes the numbers of the others a
+# quarter of an hour a test, which PROGRESS_FULL asks for.
 FULL = "PROGRESS_FULL" in os.environ
+IN_ITS_TIME = pytest.mark.timeout(3600 if FULL else 120)
 REASON = Fault("builtins.ValueError", "no such colour: 日本 \x00")
 WHY = JobFault("builtins.OSError", "disk", "1", 2, 1_800_000_000.5)
 
@@ -439,6 +441,7 @@ def test_many_that_create_one_job_leave_one_whole_job(backend):
     assert found == [{"by": created[0] - 1}] * created[0]
 
 
+@IN_ITS_TIME
 def test_four_deliveries_of_the_last_part_send_one_reduce(backend):
     """The library that this replaces sent up to four, with a sender that takes 20 ms."""
     progress = backend.open()
@@ -476,6 +479,7 @@ print(last)
 """
 
 
+@IN_ITS_TIME
 @pytest.mark.parametrize("step", [4, 1], ids=["each a quarter", "each all of them"])
 def test_four_processes_see_one_last_part(backend, step):
     total = 8000 if step == 4 else 2000
