@@ -95,6 +95,10 @@ class Elsewhere:
     def __init__(self, progress: base.Progress) -> None:
         self._progress = progress
 
+    def caution(self) -> str | None:
+        """Say what a crash of the server may lose, None when nothing."""
+        return self._progress.caution()
+
     def jobs(self, *, over: bool) -> Iterator[ElsewhereJob]:
         """Yield the jobs, by id; those that are over when *over* says so."""
         after = ""

@@ -221,6 +221,8 @@ def _source(site: Site, backend: str | None) -> Iterator[_Here | Elsewhere]:
         yield _Here(site.paths)
     else:
         with elsewhere.opened(backend) as source:
+            if sys.stdout.isatty() and (caution := source.caution()):
+                advise(caution)
             yield source
 
 

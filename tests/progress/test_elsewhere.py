@@ -104,6 +104,19 @@ def test_a_job_that_was_given_up_is_failed_with_its_reason(keeper, say):
     assert (status, said.out) == (1, "tiles: failed\n")
 
 
+@pytest.mark.parametrize("backend", ["redis"], indirect=True)
+def test_a_person_is_told_of_a_server_that_may_forget(keeper, say, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    keeper.redis.config_set("appendfsync", "everysec")
+    try:
+        told = say("ls")[1].err
+        monkeypatch.undo()
+    finally:
+        keeper.redis.config_set("appendfsync", "always")
+
+    assert "appendfsync always" in told
+
+
 def test_waiting_ends_with_the_job_or_with_patience(keeper, say):
     create(keeper, "tiles", 2)
 
