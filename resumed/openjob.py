@@ -14,7 +14,7 @@ from resumed import roll
 from resumed.entry import Entry
 from resumed.gathering import RESULTS, gather
 from resumed.jobbook import JobBook
-from resumed.jobledger import JobLedger, Tries
+from resumed.jobledger import Tries
 from resumed.model import Record
 from resumed.records import Bad, Lines, Part
 from resumed.splitting import Splitting
@@ -46,6 +46,8 @@ class OpenJob:
     ) -> None:
         self.entry = entry
         self.book = book
+        self.ledger = book.ledger
+        self.roll = book.ledger.roll
         self.lines = lines
         self.folder = folder
         self.begun: dict[int, tuple[str, int]] = {}
@@ -63,16 +65,6 @@ class OpenJob:
         self._waiting: list[tuple[float, int]] = []
         self._cursor = 0
         self._slices: Iterator[None] | None = self._split()
-
-    @property
-    def ledger(self) -> JobLedger:
-        """What the job's records add up to."""
-        return self.book.ledger
-
-    @property
-    def roll(self) -> roll.Roll:
-        """Its parts."""
-        return self.book.ledger.roll
 
     @property
     def slicing(self) -> bool:

@@ -159,12 +159,13 @@ class Schedule:
 
     def finish(self, item_id: str) -> None:
         """Forget an item, running or not; the next of its name may start."""
+        if item_id not in self._names:  # a part of a job that never stood in a queue here
+            self._running.discard(item_id)
+            return
         self.release(item_id)
         self._void(item_id)
         self._parked.pop(item_id, None)
-        name = self._names.pop(item_id, None)
-        if name is None:
-            return
+        name = self._names.pop(item_id)
         queue = self._queues[name]
         queue.remove(item_id)
         if not queue:
