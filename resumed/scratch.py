@@ -29,6 +29,7 @@ class Spare:
             self._parent = None
             with suppress(OSError):
                 _rename(scratch.parent, self._name, scratch.name)
+                return  # with its two folders, which `keep` saw
         for folder in (scratch, scratch / "out", scratch / "work"):
             with suppress(FileExistsError):
                 folder.mkdir(0o700, parents=True)

@@ -671,6 +671,19 @@ def test_steps_run_in_order_and_recorded_ones_do_not(run):
     assert talk.printed == "three\n"
 
 
+def test_a_command_sees_what_a_function_before_it_put_into_the_environment(run):
+    steps = (
+        Step("one", PythonHandler("handler", "one")),
+        Step("two", Command(("sh", "-c", "echo $FOUND"))),
+    )
+    talk = run("import os\ndef one(item): os.environ['FOUND'] = '7'", steps)
+    talk.send()
+
+    ended = next(frame for frame in iter(talk.hear, None) if frame["say"] == "ended")
+
+    assert ended["result"] == 7
+
+
 def test_an_orphan_of_a_command_would_still_hold_the_lock(run):
     talk = run("", Command(("sh", "-c", "ls -l /proc/$$/fd >&2; exit 0")))
 
