@@ -1,7 +1,7 @@
 # make demo    show the whole story on real photographs, in under a minute
 # make test    check the style, run the tests, measure their coverage
 #              (OLDEST=1: the oldest supported libraries; TESTS=...: only these, no coverage)
-# make proof   run the long proofs: kills, power cuts, full disks
+# make proof   run the long proofs: kills, power cuts, full disks (PROCESSES=4, if not one a core)
 # make bench   measure the speed (PEERS=1: and that of others)
 # make deb     build the Debian package
 # make acceptance   install it on a real systemd and try everything there
@@ -74,8 +74,8 @@ fix: $(VENV)/test-ready
 
 proof: $(VENV)/test-ready
 	-$(VENV)/bin/python -m pip install --quiet 'atheris>=2.3'
-	$(VENV)/bin/python tests/proof/run.py
-	$(VENV)/bin/python -m pytest -n 2 -m slow
+	$(VENV)/bin/python tests/proof/run.py $(if $(PROCESSES),--processes $(PROCESSES))
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m slow
 
 bench: $(VENV)/test-ready
 	$(VENV)/bin/python tests/bench/run.py $(if $(PEERS),--peers)

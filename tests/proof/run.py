@@ -389,11 +389,10 @@ def markdown(done, states, finders, seconds, processes):
         counts = " | ".join(str(row.faults[each]) for each in COLUMNS)
         yield f"| {row.sweep} | {row.cases:,} | {row.happened:,} | {counts} | {row.seconds:.0f} |"
     yield f"\n{states:,} different states of a disk after a power cut; all of it took"
-    yield f"{seconds / 60:.0f} minutes on {processes} cores.\n"
-    yield "| planted bug | found by |"
-    yield "|---|---|"
-    for bug, finder in finders.items():
-        yield f"| {bug.replace('_', ' ')} | {finder or '**nothing**'} |"
+    yield f"{seconds / 60:.0f} minutes on {processes} cores. Of {len(finders)} planted bugs\n"
+    for finder in dict.fromkeys(sorted(finders.values())):
+        bugs = [bug.replace("_", " ") for bug, found_by in finders.items() if found_by == finder]
+        yield f"- {finder or '**nothing**'} found: {', '.join(bugs)}"
 
 
 def paste():
