@@ -284,21 +284,11 @@ QUICK = (
     "repairs",
     "reals",
 )
-# The whole: one after another, each by all processes; then rows of such as need but one each.
+# The whole, what was promised in numbers first: one after another, each by all processes; then
+# rows of such as need but one each.
 FULL = (
-    *(
-        "kills",
-        "asked",
-        "twice",
-        "short",
-        "errors",
-        "deeds",
-        "strict",
-        "ordered",
-        "deep",
-        "outputs",
-    ),
-    *("repairs", "reals", "full", "ext4", "xfs", "torn"),
+    *("kills", "asked", "twice", "strict", "ordered", "deep", "outputs", "ext4", "xfs"),
+    *("errors", "short", "deeds", "repairs", "reals", "full", "torn"),
 )
 BESIDE = (("workers", "soak"), ("damage", "oom", "fuzz"))
 
