@@ -81,6 +81,8 @@ class Glance:
         if not isinstance(entry.state, Running) or self.life.state == "down":
             return {}
         known: Record = dict(self.hints["steps"].get((entry.id, entry.state.attempt), {}))
+        if known.get("step") in entry.steps:
+            del known["step"]  # it is recorded, and the handler is on its way to the next
         progress = self.hints["now"].get("progress", {})
         if isinstance(progress, dict) and entry.id in progress:
             known["progress"] = progress[entry.id]

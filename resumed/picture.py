@@ -150,7 +150,11 @@ class Picture:
     def _remedies(self, command: str) -> Iterator[tuple[str, str]]:
         seen = self.glance
         if seen.life.state == "hung":
-            yield "", "systemd restarts it when WatchdogSec is set; else end it and start again"
+            end = f"'kill -9 {seen.life.pid}', then " if seen.life.pid else "end it, then "
+            again = address.start(command).replace("systemctl start", "systemctl restart")
+            yield "", f"a watchdog of systemd restarts it; else {end}'{again}'"
+        elif seen.life.state == "down" and seen.view.reading and seen.drained_at is None:
+            yield "", f"'{address.start(command)}' goes on where it ended"
         if seen.life.state == "down" and seen.view.reading is None:
             yield "", f"nothing was ever run here; '{address.program(command, 'run')}' begins"
         if seen.view.ledger.paused:

@@ -124,7 +124,7 @@ def remove_command(site: Site, names: tuple[str, ...], *, yes: bool, as_json: bo
     def sure(choice: Choice) -> bool:
         for entry in choice.entries:
             click.echo(f"{entry.id}  {escape(entry.name)}", err=True)
-        question = f"Delete {plural(len(choice.entries), 'item')} and their files for good?"
+        question = f"Delete {plural(len(choice.entries), 'item')}, files and all, for good?"
         try:
             return yes or click.confirm(question, err=True)
         except click.Abort:

@@ -1,10 +1,12 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from resumed.alive import Life
 from resumed.glance import Glance, Inbox
 from resumed.ledger import Ledger
+from resumed.model import NOTHING_READ
 from resumed.pace import Pace
 from resumed.picture import Picture, how_far
 from resumed.view import View
@@ -92,6 +94,28 @@ def picture_time(at):
     from resumed.listing import clock
 
     return clock(at, NOW)
+
+
+def test_a_step_that_is_recorded_is_not_the_one_that_runs(draw, ledger):
+    add(ledger, "running")
+    ledger.apply({"kind": "stepped", "id": "i0", "step": "mark", "result": 1, "at": NOW})
+
+    told = text(draw(steps={("i0", 1): {"step": "mark", "worker": 42}}))
+
+    assert "attempt 1, for 1min (worker 42)" in told
+
+
+def test_what_starts_a_daemon_again_is_said(draw, ledger):
+    ledger.apply({"kind": "opened", "counts": {}})
+    seen = draw(life=Life("down", None, NOW - 300))
+    seen.glance = replace(seen.glance, view=View(ledger, NOTHING_READ))
+    hung = draw(life=Life("hung", 7, NOW - 300))
+
+    assert "'systemctl start resumed' goes on where it ended" in text(seen)
+    assert "'resumed run --home x' goes on" in "\n".join(seen.lines("resumed-ctl --home x"))
+    assert "else 'kill -9 7', then 'resumed run --home x'" in "\n".join(
+        hung.lines("resumed-ctl --home x")
+    )
 
 
 def test_running_items_tell_step_progress_and_worker(draw, ledger):
