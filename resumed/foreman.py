@@ -202,11 +202,12 @@ class Foreman(PieceWork):
 
     def due(self, now: float) -> float | None:
         """Say when `work` and `commit` have something to do again."""
+        if not (self.jobs or self.queue):
+            return None
         if any(job.slicing for job in self.jobs.values()) or self.queue.next(self.jobs, now):
             return now
-        times = [job.due() for job in self.jobs.values()]
+        times = [self.queue.due(), *(job.due() for job in self.jobs.values())]
         times += [now + jobbook.SYNC_SECONDS for job in self.jobs.values() if job.book.dirty]
-        times.append(self.queue.due())
         return min((each for each in times if each is not None), default=None)
 
     def resume(self) -> None:

@@ -113,8 +113,8 @@ class Runner:
         sent, rooms = 0, self._workers.room()
         share = -(-(self._schedule.ready + parts) // max(1, len(rooms)))
         for worker, room in rooms.items():
-            assignments = self._take(self.supply.share(room, share), now)
-            if assignments:
+            count = self.supply.share(room, share)
+            if count > 0 and (assignments := self._take(count, now)):
                 self._workers.assign(worker, assignments)
                 self.supply.sent(worker, len(assignments))
                 sent += len(assignments)
