@@ -90,7 +90,8 @@ class Closing:
     def _too_many_failed(self, job: OpenJob) -> Fault:
         name = job.entry.id
         lines = (
-            f"{job.failed} of {len(job.roll)} parts failed; which, and why, tells",
+            f"{job.failed} of {len(job.roll)} parts failed",
+            "which, and why, tells",
             f"    {self._ctl} jobs failures {name}",
             "with some records mended, only what failed or is new runs after",
             f"    {self._ctl} retry {name} --with FILE",

@@ -89,6 +89,8 @@ def short_kind(kind: str) -> str:
 
 def reason(fault: Fault) -> str:
     """Write why an attempt ended, on one line that harms no terminal."""
+    if fault.kind == "parts":  # of a job: how many failed, and then where it is told which
+        return shorten(escape(fault.text.partition("\n")[0]), _REASON_LIMIT)
     kind = short_kind(fault.kind)
     return shorten(escape(f"{kind}: {fault.text}" if fault.text else kind), _REASON_LIMIT)
 

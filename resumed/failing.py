@@ -66,6 +66,8 @@ def _print(site: Site, failed: list[tuple[Entry, Failed]]) -> None:
     show(rows)
     if failed:
         advise(f"the whole story: '{site.command} show NAME'; again: '{site.command} retry NAME'")
+        if any(entry.job for entry, _ in failed):
+            advise(f"the parts of a job: '{site.command} jobs failures NAME'")
     else:
         advise("nothing failed")
 

@@ -131,7 +131,7 @@ class Inquiry:
                 return "running", f"{how}, attempt {attempt}", ""
             case Open(at):
                 sentence = f"a job, open for {span(now - at)}: some of its parts are still to do"
-                return "running", sentence, f"'{self._command} jobs'"
+                return "running", sentence, f"'{self._command} jobs info {entry.id}'"
             case Held(why, at, _):
                 sentence = f"held since {clock(at, now)}: {escape(why)}"
                 return "held", sentence, f"'{self._command} release {entry.id}'"

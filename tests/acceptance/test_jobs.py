@@ -143,7 +143,7 @@ def test_kills_leave_one_reduce_and_repeat_no_done_part(home, daemon, oracle, wa
         assert parts == [{"part": f"p{n}", "result": n} for n in range(5)]
 
 
-def test_failed_rows_keep_the_job_in_failed_and_the_rest_is_done(home, drain, oracle):
+def test_failed_rows_keep_the_job_in_failed_and_the_rest_is_done(home, drain, oracle, ctl):
     (home.inbox / "orders.csv").write_bytes(
         b"\xef\xbb\xbfid,n,what\r\na,1,\r\nb,2,bad\r\nc,3\r\nd,4,once\r\n\xff,5,\r\na,1,\r\nb,9,\r\n"
     )
@@ -153,6 +153,8 @@ def test_failed_rows_keep_the_job_in_failed_and_the_rest_is_done(home, drain, or
     assert home.names("failed") == ["orders.csv"]
     note = (home.failed / "orders.csv.failure.txt").read_text()
     assert "4 of 6 parts failed" in note
+    listed = ctl("failures").stdout
+    assert listed.endswith("4 of 6 parts failed\n")
     assert "retry" in note
     bad = {each["part"]: each["error"]["text"] for each in job_records(home, "bad")}
     assert set(bad) == {"line 4", "line 6", "line 8"}
