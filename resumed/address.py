@@ -11,7 +11,7 @@ from pathlib import Path
 
 from resumed.place import DEFAULT_FILE
 
-_ADVICE = re.compile(r"'(resumed-ctl|resumed (?:run|drain|check))(?= |')")
+_ADVICE = re.compile(r"'(resumed-ctl|resumed (?:run|drain|check))(?= (?!-c |--home )|')")
 _CTL = "resumed-ctl"
 _UNIT = "resumed"
 
@@ -36,7 +36,7 @@ class Address:
         return f"{_CTL}{self.options}"
 
     def complete(self, told: str) -> str:
-        """Put the options into the commands that are quoted in a message."""
+        """Put the options into the commands that are quoted in a message and have none."""
         return _ADVICE.sub(lambda found: found[0] + self.options, told)
 
 

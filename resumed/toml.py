@@ -55,7 +55,7 @@ def read(file: Path) -> Document:
     try:
         text = file.read_bytes().decode("utf-8")
     except OSError as error:
-        fault = f"{error.strerror}; name another file with -c, or make one with 'resumed init'"
+        fault = f"{error.strerror}; name another with -c or --home, or make one with 'resumed init'"
         raise ConfigError((Mistake(file, 0, fault),)) from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1

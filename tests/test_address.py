@@ -27,6 +27,7 @@ def test_commands_in_a_message_get_the_options_of_their_instance(given, options)
 
     assert f"'resumed-ctl{options} journal check'" in completed
     assert f"'resumed check{options}' and 'resumed run{options}'" in completed
+    assert given.complete(completed) == completed
     assert given.ctl == f"resumed-ctl{options}"
     assert Address(home=Path("x")).complete("make one with 'resumed init'") == (
         "make one with 'resumed init'"
@@ -77,6 +78,7 @@ def advised(said, options):
     found = re.findall(rf"'(resumed(?:-ctl)?[^']*?){re.escape(written)}", said)
     plain = re.findall(r"'(resumed(?:-ctl)? (?!--home|-c)[a-z]+)'", said)
     assert not plain
+    assert 2 * written not in said.replace(f"{written} {written}", 2 * written)
     return found
 
 
@@ -88,6 +90,7 @@ def advised(said, options):
         ("resumed-ctl", "jobs", "info", "019a3c5d7e2-1f0c9b77aa"),
         ("resumed-ctl", "jobs", "failures", "nobody.csv"),
         ("resumed-ctl", "why", "inbox-file"),
+        ("resumed-ctl", "show", "nobody.txt"),
         ("resumed-ctl", "put", "/etc/hostname"),
     ],
 )
