@@ -18,7 +18,7 @@ from resumed.paths import Paths
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 HOURS = 24
-READ_BYTES = 16 << 20
+READ_BYTES = 8 << 20
 _ENDING = re.compile(rb'\{"n":(\d+),"s":(\d+),"g":"(\w+)","at":"([^"]+)","kind":"(?:done|failed)"')
 _SIGNS = (b'"kind":"done"', b'"kind":"failed"')  # found sooner than all that stands before them
 _BARS = " ▁▂▃▄▅▆▇█"
