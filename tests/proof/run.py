@@ -52,10 +52,10 @@ SHOWN = re.compile(r"(<!-- proof: [^\n]*-->\n).*(<!-- end of proof -->)", re.DOT
 # What a sweep of the full tier may take, and all of them but those that run beside one another.
 SECONDS = {
     "kills": 60, "asked": 30, "twice": 60, "short": 90, "errors": 150, "deeds": 60,
-    "strict": 300, "ordered": 180, "deep": 300, "outputs": 60, "repairs": 60,
+    "strict": 300, "ordered": 180, "deep": 500, "outputs": 60, "repairs": 60,
     "reals": 75, "full": 90, "ext4": 150, "xfs": 180, "torn": 400,
 }  # fmt: skip
-TOGETHER_SECONDS = 1150
+TOGETHER_SECONDS = 1200
 AT_LEAST_SECONDS = 10
 SOAK_SECONDS, FUZZ_SECONDS = 120, 12
 
@@ -140,8 +140,8 @@ class Proof:
         return powerloss.run_deep(
             self.gold,
             self.folder,
-            second=30,
-            limit=4500,
+            second=40,
+            limit=8000,
             seed=f"{self.seed} deep",
             seen=self.seen,
             processes=self.processes,
