@@ -112,7 +112,8 @@ def burst(files: int, _count: int) -> list[Row]:
     with folder() as where:
         cold = home(where / "cold", workers=2)
         make_files(cold / "inbox", files)
-        base = run("drained.py", cold)["seconds"]
+        drained = run("drained.py", cold)
+        base, base_cpu = drained["seconds"], drained["cpu"]
         rows = []
         for figure, stopped in (("while it works", False), ("while it is stopped", True)):
             made = home(where / f"burst-{stopped}", workers=2)
@@ -120,15 +121,19 @@ def burst(files: int, _count: int) -> list[Row]:
                 if stopped:
                     os.kill(daemon.pid, signal.SIGSTOP)
                 make_files(made / "inbox", files)
+                before = _ticks(daemon.pid)
                 os.kill(daemon.pid, signal.SIGCONT)
                 journal = made / "state" / "journal.jsonl"
                 done = made / "done"
                 seconds = wait_for(lambda done=done: len(os.listdir(done)) >= files, 3600)
+                spent = (_ticks(daemon.pid) - before) / os.sysconf("SC_CLK_TCK")
                 time.sleep(0.2)
                 names = Counter(_done(journal))
             lost = files - len(os.listdir(done))
             doubled = sum(many - 1 for many in names.values())
             value = f"{lost} lost, {doubled} doubled, {seconds / base:.2g} x a cold drain"
+            if stopped:  # else it worked before the clock ran
+                value += f", {spent / base_cpu:.2g} x its CPU time"
             good = not lost and not doubled and seconds <= 1.2 * base
             aim = "0 lost, 0 doubled, <= 1.2 x a cold drain"
             rows.append(Row(f"burst of {files:,} {figure}", value, aim, good))
