@@ -77,7 +77,7 @@ def render(
         f"file      {text.escape(kept_as)}",
         f"why       {_why(failed)}",
         *([f"step      {text.escape(failed.step)}"] if failed.step is not None else []),
-        f"attempt   {failed.attempt} ({advice.max_attempts} failures are allowed)",
+        *([_attempt(failed.attempt, advice.max_attempts)] if failed.attempt else []),
         f"when      {_when(failed.at, zone)}",
         f"{_ITEM}{item_id}",
         "",
@@ -103,6 +103,10 @@ def _why(failed: Failed) -> str:
     words = failed.fault.text.rstrip()
     lines = (f"{kind}: {words}" if words else kind).split("\n")
     return "\n          ".join(map(text.escape, lines))
+
+
+def _attempt(attempt: int, allowed: int) -> str:
+    return f"attempt   {attempt} ({allowed} failures are allowed)"
 
 
 def _when(at: float, zone: tzinfo | None) -> str:

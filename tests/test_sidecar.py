@@ -58,6 +58,13 @@ def test_what_is_not_known_is_left_out():
     assert "output" not in written
 
 
+def test_a_job_has_no_attempt_of_its_own_to_tell_of():
+    written = note(Failed(0, None, Fault("parts", "1 of 21 parts failed"), "", 0.0)).decode()
+
+    assert "1 of 21 parts failed" in written
+    assert "attempt" not in written
+
+
 def test_a_name_that_cannot_be_pasted_is_replaced_by_the_id():
     assert f" retry {ID}\n".encode() in note(kept_as="--all")
 
