@@ -18,7 +18,7 @@ from resumed.model import Fact, Reading, Record, Torn
 
 FRESH, PREVIOUS = "journal.new", "journal.prev"
 INITIALISED = "initialised"
-WORTH_BYTES = 8 << 20
+WORTH_BYTES = 4 << 20
 AT_REST_BYTES = 1 << 20
 
 
