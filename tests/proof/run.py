@@ -51,7 +51,7 @@ SHOWN = re.compile(r"(<!-- proof: [^\n]*-->\n).*(<!-- end of proof -->)", re.DOT
 
 # What a sweep of the full tier may take, and all of them but those that run beside one another.
 SECONDS = {
-    "kills": 60, "asked": 30, "twice": 60, "short": 90, "errors": 150, "deeds": 60,
+    "kills": 60, "asked": 30, "twice": 60, "short": 150, "errors": 240, "deeds": 60,
     "strict": 300, "ordered": 180, "deep": 500, "outputs": 60, "repairs": 60,
     "reals": 75, "full": 90, "ext4": 150, "xfs": 180, "torn": 400,
 }  # fmt: skip
