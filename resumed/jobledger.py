@@ -172,7 +172,9 @@ class JobLedger:
         self.traces.pop(self.roll.marks[number], None)
 
     def _traced(self, r: Record) -> None:
-        self.traces.update((int(mark, 16), attempt) for mark, attempt in r["marks"].items())
+        for mark, attempt in r["marks"].items():
+            part = int(mark, 16)
+            self.traces[part] = max(attempt, self.traces.get(part, 0))
 
     def _done(self, r: Record) -> None:
         self.take_done(self._number(r), r["attempt"])

@@ -89,8 +89,12 @@ class JobQueue:
         return min(self._busy.values(), default=None)
 
     def trace(self, job_id: str, mark: str, attempt: int) -> None:
-        """Note that an attempt of a part had begun when the last daemon died."""
-        self._traces.setdefault(job_id, {})[mark] = attempt
+        """Note that an attempt of a part had begun when the last daemon died.
+
+        Workers may have left marks of several attempts of it, in any order.
+        """
+        traces = self._traces.setdefault(job_id, {})
+        traces[mark] = max(attempt, traces.get(mark, 0))
 
     def record_traces(self, live: Mapping[str, Entry]) -> None:
         """Put these into the journals of the *live* jobs, durably.

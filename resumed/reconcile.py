@@ -75,6 +75,7 @@ class Reconciler:
                     self.remove_sidecar(kept_as, entry.id)
                 return True
         if self._spool.reclaim(entry.id, entry.name, entry.identity):
+            self._forget_note(entry)
             return True
         if self._take_changed(entry, where):
             return True

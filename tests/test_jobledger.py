@@ -43,6 +43,15 @@ def test_an_attempt_that_was_started_and_not_ended_is_running():
     assert list(ledger.running.values()) == ["p1"]
 
 
+def test_a_later_trace_of_an_earlier_attempt_says_nothing_new():
+    ledger = told(
+        ("traced", {"marks": {"00000000000000aa": 3}}),
+        ("traced", {"marks": {"00000000000000aa": 1, "00000000000000bb": 1}}),
+    )
+
+    assert ledger.traces == {0xAA: 3, 0xBB: 1}
+
+
 def test_another_content_makes_what_was_recorded_of_a_part_void():
     ledger = told(
         ("stepped", part(1, step="one", result=1)),

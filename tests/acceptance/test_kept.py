@@ -63,6 +63,23 @@ def test_a_home_that_was_restored_from_a_copy_loses_no_failed_item(home, drain, 
     ctl("audit")
 
 
+def test_one_that_is_retried_on_its_way_through_the_inbox_leaves_no_note(home, failed, drain, ctl):
+    ctl("pause")
+    failed.rename(home.inbox / "a.txt")
+
+    ctl("retry", "a.txt")
+
+    assert drain().returncode == 1
+    assert [each["attempt"] for each in home.records("failed")] == [1, 2]
+    (home.failed / "a.txt").rename(home.inbox / "a.txt")
+    (home.path / "handler.py").write_text("def process(item):\n    pass\n")
+    ctl("retry", "a.txt")
+    drain()
+    assert home.names("done") == ["a.txt"]
+    assert not list(home.failed.iterdir())
+    ctl("audit")
+
+
 def test_a_held_file_that_was_changed_is_released_as_it_is_now(home, drain, ctl):
     home.configure(SETTINGS, handler=HANDLER)
     (home.inbox / "a.txt").write_text("later")

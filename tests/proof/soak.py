@@ -21,6 +21,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -194,7 +195,10 @@ class Soak:
     def note_done(self):
         """Remember what was recorded done, and how much the world had seen by then."""
         size = os.path.getsize(self.effects)
-        content = (self.home / "state" / "journal.jsonl").read_bytes()
+        state = self.home / "state"
+        # Killed between the two renames of a rewriting, it has only the old one; at first, none.
+        whole = filter(Path.exists, (state / "journal.jsonl", state / "journal.prev"))
+        content = b"".join(path.read_bytes() for path in islice(whole, 1))
         records = [each for each in map(oracle.parse, content.splitlines(keepends=True)) if each]
         done = {each["id"] for each in records if each["kind"] == "done"}
         parts = {
