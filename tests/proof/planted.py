@@ -77,7 +77,11 @@ def no_sync_of_batches():
 
 
 def no_folder_sync_after_rewriting():
-    """Go on before the new journal's name is durable."""
+    """Go on before the new journal's name is durable.
+
+    At a start this is harmless: before anybody is told anything, `Resumption` syncs the whole file
+    system. It bites where a daemon at work rewrites, and then syncs records of the new file only.
+    """
     from resumed import durable
 
     real, sync = durable.supersede, durable.sync_folder
@@ -261,7 +265,7 @@ def claim_unsynced():
     """Begin before the claimed files are durable where they are."""
     from resumed.spool import Spool
 
-    Spool._sync_claims = lambda *_: None
+    Spool._sync_claims = lambda *_, **__: None
 
 
 def request_gone_before_answer():

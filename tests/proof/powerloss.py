@@ -301,13 +301,24 @@ def write_tree(home, tree):
     stage.renumber(home, mapping)
 
 
-def record(gold, folder, plant=None):
-    """Run once in a copy of the gold home; return its disk before, and the operations."""
+def record(gold, folder, plant=None, *, one_sync=True):
+    """Run once in a copy of the gold home; return its disk before, and the operations.
+
+    Without *one_sync* the claims' records are synced by themselves, after files and folders.
+    """
+
+    def prepare():
+        from resumed import filesystem
+
+        filesystem.covers = lambda *_: one_sync
+        if plant:
+            plant()
+
     home, effects = gold.copy(folder)
     before = effects_text(effects)
     disks = [Disk(model, home) for model in ("strict", "ordered")]
     _, ops = stage.drain(
-        home, effects, stage.Faults(home, ops=[]), plant, report=lambda faults: faults.ops
+        home, effects, stage.Faults(home, ops=[]), prepare, report=lambda faults: faults.ops
     )
     if ops is None:
         raise RuntimeError(f"the run to record ended by {sweeps.said(effects)}")
@@ -489,13 +500,19 @@ def run(
     share=1.0,
     seen=None,
 ):
-    """Judge at most *limit* states of one model that are not *seen*, over the whole run."""
+    """Judge at most *limit* states of one model that are not *seen*, over two whole runs.
+
+    The journal of one is where the sync of a claim covers it, that of the other is not.
+    """
     rng, seen = random.Random(seed), set() if seen is None else seen
-    disks, ops, before = record(gold, Path(folder) / "record", planted.BUGS.get(bug))
-    disk = disks[model == "ordered"]
-    states = list(different(cuts(disk, ops, before, rng, cap, share=share), seen))
-    count = len(states)
-    states = states[-count // 4 :] if late else states
+    states, count = [], 0
+    for one_sync in (True, False):
+        place = Path(folder) / "record"
+        disks, ops, before = record(gold, place, planted.BUGS.get(bug), one_sync=one_sync)
+        disk = disks[model == "ordered"]
+        found = list(different(cuts(disk, ops, before, rng, cap, share=share), seen))
+        count += len(found)
+        states += found[-len(found) // 4 :] if late else found
     states = rng.sample(states, min(limit, len(states)))
     row = sweeps.Row(f"power loss, {model}")
     play(row, gold, folder, states, bug=bug, processes=processes, until=until, first=first)

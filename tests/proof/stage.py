@@ -569,9 +569,16 @@ def _watch(child, reader, timeout):
 
 
 def become(plant=None):
-    """Make this process one that plays drains: no real workers, and a planted bug perhaps."""
-    from resumed import pool
+    """Make this process one that plays drains: no real workers, and a planted bug perhaps.
 
+    The journal of such a run has a few KiB. That a daemon at work, or at its end, rewrites it
+    happens here too, because any size is worth it. And one sync covers all that was written,
+    as on the usual file systems, although homes are in memory here, which promises nothing.
+    """
+    from resumed import compaction, filesystem, pool
+
+    compaction.WORTH_BYTES = compaction.AT_REST_BYTES = 0
+    filesystem.covers = lambda *_: True
     real_pool = pool.Pool
     for name, module in list(sys.modules.items()):
         if name.startswith("resumed.") and getattr(module, "Pool", None) is real_pool:
@@ -783,8 +790,9 @@ class Gold:
 
     In it: an item done, one failed for good, one waiting, one held, one failed that is asked
     to be retried; an open job of which a part is done, one failed and one waits, that is asked
-    to be retried too; a journal that the next start will rewrite; and new files in the inbox,
-    one of them a job, one in a subfolder, and one under a name that is taken in ``done/``.
+    to be retried too; a journal that the next start will rewrite, and that run once more at
+    work; and new files in the inbox, one of them a job, one in a subfolder, and one under a name
+    that is taken in ``done/``.
     """
 
     def __init__(self, folder):
