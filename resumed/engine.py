@@ -100,10 +100,14 @@ class Engine(Assembly):
         return self.schedule.ready + self.foreman.surplus
 
     def rescan(self) -> None:
-        """Look at the whole inbox again, and whether what we keep is still where we put it."""
-        self.intake.scan()
-        if not (self.paused or self.space.on):
+        """Look whether what we keep is still where we put it, and at the whole inbox again.
+
+        A file that is missing may be on its way back through the inbox. So nothing is missed
+        before the scan is over that was wanted at the last look.
+        """
+        if not (self.intake.scanning or self.paused or self.space.on):
             self.upkeep.miss(self.intake.inodes())
+        self.intake.scan()
 
     def quiet(self) -> bool:
         """Tell whether nothing runs and nothing is on its way to a folder."""

@@ -90,8 +90,9 @@ class Intake:
 
     def inodes(self) -> set[int]:
         """Return the inodes of the files that are followed."""
-        seen = (each.sighting for each in self._candidates.values())
-        return {sighting.signature[0] for sighting in seen if sighting and sighting.signature}
+        seen = (each.sighting or self._gate.sight(n) for n, each in self._candidates.items())
+        found = (each.signature for each in seen if isinstance(each, Sighting))
+        return {signature[0] for signature in found if signature}
 
     def scan(self) -> None:
         """Read the whole inbox, as soon as a scan under way is finished."""

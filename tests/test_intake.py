@@ -203,6 +203,14 @@ def test_the_inodes_of_what_is_followed_are_known(inbox):
             assert each.name == "b"
 
 
+def test_so_are_those_that_were_heard_of_and_not_looked_at(inbox):
+    inbox.put("a")
+
+    inbox.intake.hint(["a", "nothing"], (), inbox.now)
+
+    assert inbox.intake.inodes() == {(inbox.path / "a").stat().st_ino}
+
+
 # unreadable
 
 

@@ -4,10 +4,12 @@ import errno
 import os
 import random
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from resumed import config, durable, parts, spool
+from resumed.engine import Engine
 from resumed.errors import StorageError
 from resumed.model import Failed, Held, Identity, Pending, Removed
 from resumed.recorder import Recorder
@@ -173,6 +175,28 @@ def test_a_file_on_its_way_into_the_inbox_is_not_missed(instance):
         instance.upkeep.miss({entry.identity.inode})
 
     assert not instance.gone()
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "inbox/a.txt"])
+def test_nothing_is_missed_before_the_inbox_was_looked_through(instance, place):
+    settings = config.load(None, home=instance.home.path)
+    clocks = parts.Clocks(time.time, time.monotonic, random.Random(1).getrandbits)
+    intake = parts.intake(settings, instance.spool, clocks, lambda *_, **__: None)
+    engine = SimpleNamespace(
+        intake=intake, upkeep=instance.upkeep, paused=False, space=SimpleNamespace(on=False)
+    )
+    instance.keep("failed/a.txt")
+    (instance.home.failed / "a.txt").rename(instance.home.path / place)
+
+    for _ in range(4):  # nobody comes to read the inbox
+        Engine.rescan(engine)
+    assert not instance.gone()
+
+    for _ in range(3):
+        while intake.scanning:
+            intake.turn(clocks.monotonic(), 0)
+        Engine.rescan(engine)
+    assert bool(instance.gone()) == (place == "elsewhere")
 
 
 @pytest.fixture
