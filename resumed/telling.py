@@ -16,7 +16,7 @@ import fnmatch
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 
 import click
@@ -144,16 +144,23 @@ def log_command(
     start = when.option(since, time.time())
     # A follower that begins before the past is read misses nothing in between.
     with closing(Follower(site.paths.journal)) as follower:
-        ahead = _polled(follower)
-        for record in diary.pick(story.everything(site.paths)):
+        _polled(follower)
+        told: dict[str, int] = {}
+        for record in diary.pick(_noted(story.everything(site.paths), told)):
             if start is None or instant(record["at"]) >= start:
                 _tell(diary, record, as_json=as_json)
-        seen = {(each["g"], each["n"]) for each in ahead}
         while follow:
             time.sleep(_PAUSE_SECONDS)
             for record in diary.pick(_polled(follower)):
-                if history.is_news(record) and (record["g"], record["n"]) not in seen:
+                if history.is_news(record) and record["n"] > told.get(record["g"], 0):
                     _tell(diary, record, as_json=as_json)
+
+
+def _noted(records: Iterable[Record], told: dict[str, int]) -> Iterator[Record]:
+    """Note of each generation how far it was told: some came after the follower had begun."""
+    for record in records:
+        told[record["g"]] = max(record["n"], told.get(record["g"], 0))
+        yield record
 
 
 def _polled(follower: Follower) -> list[Record]:
