@@ -85,12 +85,16 @@ class Hooks:
             self._start(self._waiting.popleft(), now)
         self._look_at = now + LOOK_SECONDS if self._running else None
 
-    def close(self) -> None:
+    def close(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         """Let all end soon, else end it; the log line that told its reason is there."""
-        until = time.monotonic() + LAST_SECONDS
-        while self.busy and (now := time.monotonic()) < until:
+        until = clock() + LAST_SECONDS
+        while self.busy and (now := clock()) < until:
             self.turn(now)
-            time.sleep(LAST_LOOK_SECONDS)
+            sleep(LAST_LOOK_SECONDS)
         for _, process, _ in self._running.values():
             _kill(process)
         self._running.clear()

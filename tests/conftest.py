@@ -21,6 +21,9 @@ from pathlib import Path
 
 import pytest
 
+from resumed.paths import Paths
+from resumed.recorder import Recorder
+
 START_SECONDS = 30
 FOLDERS = ("inbox", "active", "hold", "done", "failed", "out", "state")
 _PR_SET_CHILD_SUBREAPER = 36
@@ -203,6 +206,15 @@ def public_path() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="resumed-") as path:
         Path(path).chmod(0o755)
         yield Path(path)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    """Open the journal of a state folder below the test's own."""
+    (tmp_path / "state/history").mkdir(parents=True, exist_ok=True)
+    made = Recorder(Paths.below(tmp_path, tmp_path / "state"), time.time, lambda _: 7)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 from resumed import durable, stranger
 from resumed.arrival import Ready, identity_of
 from resumed.claims import MOST_AHEAD, QUICK_SECONDS, UNUSED_SECONDS, Claims, Way
-from resumed.recorder import Recorder
 from resumed.settings import Paths
 from resumed.spool import Spool
 
@@ -20,13 +19,6 @@ def inbox(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     stranger.ignore_lease_breaks()
     return tmp_path / "inbox"
-
-
-@pytest.fixture
-def recorder(inbox):
-    recorder = Recorder(Paths.below(inbox.parent, inbox.parent / "state"), time.time, lambda _: 7)
-    yield recorder
-    recorder.close()
 
 
 @pytest.fixture

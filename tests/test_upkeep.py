@@ -11,14 +11,6 @@ LONG = "x" * 60_000
 
 
 @pytest.fixture
-def recorder(tmp_path):
-    (tmp_path / "state/history").mkdir(parents=True)
-    recorder = Recorder(Paths.below(tmp_path, tmp_path / "state"), time.time, lambda _: 7)
-    yield recorder
-    recorder.close()
-
-
-@pytest.fixture
 def told():
     return []
 
