@@ -169,7 +169,8 @@ class Daemon:
                 mistake = f"the handler cannot be loaded: {engine.load_fault}"
                 raise ConfigError((Mistake(self.config.file, 0, mistake),))
             self._wait(engine.pool.due())
-            self._do_duties(self._clocks.monotonic())
+            engine.pool.tick(now := self._clocks.monotonic())  # one that died is replaced
+            self._do_duties(now)
 
     def _loop(self, until: Callable[["Daemon"], bool] | None) -> None:
         engine = self.engine
@@ -195,8 +196,7 @@ class Daemon:
     def _wait(self, due: float | None) -> None:
         """Wait for whatever comes first, and hear it."""
         engine = self.engine
-        first = self._due.first(due)
-        seconds = max(0.0, first - self._clocks.monotonic())
+        seconds = max(0.0, self._due.first(due) - self._clocks.monotonic())
         for key, events in engine.selector.select(seconds):
             if key.fd == self._signals.fd:
                 self._wake()

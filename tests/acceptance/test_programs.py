@@ -247,6 +247,31 @@ def test_a_drain_stays_for_what_waits_when_it_is_told_to(home, drain):
     assert [each["attempt"] for each in home.records("started")] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("program", ["run", "drain"])
+def test_a_worker_that_dies_before_it_has_the_handler_is_replaced(home, daemon, drain, program):
+    dies_once = """\
+import os, pathlib, signal
+
+before = pathlib.Path(__file__).with_name("before")
+if not before.exists():
+    before.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def process(item):
+    return None
+"""
+    home.configure('handler = "handler:process"\nsettle = 0\n', handler=dies_once)
+    (home.inbox / "a").write_text("text\n")
+
+    if program == "run":
+        daemon()
+    else:
+        assert drain(timeout=20).returncode == 0
+
+    assert (home.path / "before").exists()
+
+
 def test_failures_are_retried_and_counted(home, drain):
     flag = home.path / "flag"
     handler = (
