@@ -55,7 +55,7 @@ def run(file: Path | None, home: Path | None) -> None:
 @place_options
 @click.option("--retry-failures", is_flag=True, help="Take up only what is in failed/.")
 @click.option("--wait", is_flag=True, help="Stay for the items that wait for a retry.")
-@click.option("--strict", is_flag=True, help="End with 4 when items wait or were not ready.")
+@click.option("--strict", is_flag=True, help="End with 4 when something is left.")
 def drain(
     file: Path | None, home: Path | None, *, retry_failures: bool, wait: bool, strict: bool
 ) -> int:
@@ -84,7 +84,8 @@ def drain(
         click.echo(f"not ready: {name}")
     if tally.failed:
         return errors.EXIT_SOME_FAILED
-    return errors.EXIT_LEFT_OVER if strict and (tally.waiting or tally.not_ready) else 0
+    left = tally.waiting or tally.not_ready or daemon.engine.paused or daemon.engine.space.on
+    return errors.EXIT_LEFT_OVER if strict and left else 0
 
 
 @program.command()

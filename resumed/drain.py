@@ -45,8 +45,10 @@ class Drain:
 
     def _over(self, daemon: Daemon) -> bool:
         engine = daemon.engine
+        unasked = not engine.space.probe.answered
         # Without space nothing is given out, whatever is ready.
-        if not engine.quiet() or (engine.schedule.ready and not engine.space.on):
+        ready = engine.schedule.ready and not engine.space.on
+        if unasked or ready or not engine.quiet():
             return False
         if engine.space.on or engine.paused:
             return True

@@ -233,6 +233,40 @@ def test_a_drain_does_not_stay_for_what_waits(home, drain):
     assert quick.stdout == strict.stdout == "0 done, 0 failed, 1 waiting, 0 not ready\n"
 
 
+@pytest.mark.parametrize("arguments", [(), ("--retry-failures",)])
+def test_a_drain_waits_for_what_the_probe_says(home, drain, arguments):
+    if arguments:
+        home.configure('handler = "handler:process"\nsettle = 0\n', handler=FAIL)
+    (home.inbox / "a").write_text("text")
+    if arguments:
+        drain()
+    well = 'command = ["true"]\nsettle = 0\nprobe = ["sleep", "0.2"]\n'
+
+    home.configure(well.replace('"sleep", "0.2"', '"false"'))
+    refused = drain(*arguments)
+    assert home.names("done") == []
+    assert "the probe ended with status 1" in refused.stderr
+
+    home.configure(well)
+    drain(*arguments)
+    assert home.names("done") == ["a"]
+
+
+@pytest.mark.parametrize("why", ["full", "paused"])
+def test_a_strict_drain_does_not_pass_over_what_it_could_not_take(home, drain, ctl, why):
+    drain()  # now there is somebody who could be asked
+    if why == "full":
+        home.configure('handler = "handler:process"\nreserve = "9999999T"\n')
+    else:
+        ctl("pause")
+    (home.inbox / "a").write_text("text")
+
+    quick, strict = drain(), drain("--strict")
+
+    assert (quick.returncode, strict.returncode) == (0, 4)
+    assert home.names("inbox") == ["a"]
+
+
 def test_a_drain_stays_for_what_waits_when_it_is_told_to(home, drain):
     home.configure(
         'handler = "handler:process"\nsettle = 0\n'
