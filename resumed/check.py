@@ -14,7 +14,7 @@ from resumed import alive, parts, raised, toml
 from resumed.errors import ConfigError, Mistake
 from resumed.launch import Launch
 from resumed.pool import Pool
-from resumed.report import Loaded, LoadFailed
+from resumed.report import Loaded, LoadFailed, WorkerDied
 from resumed.settings import Command, Config
 from resumed.spool import Spool
 from resumed.toml import Document, Key
@@ -55,6 +55,8 @@ def _check_state(config: Config) -> list[Mistake]:
         return [Mistake(state, 0, f"{error.strerror}: make the folder, or mend [paths]")]
     if not stat.S_ISDIR(mode):
         return [Mistake(state, 0, "is not a folder: mend [paths]")]
+    if os.statvfs(state).f_flag & os.ST_RDONLY:
+        return [Mistake(state, 0, "is on a read-only file system: mount it for writing")]
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
         return [Mistake(state, 0, "is closed to this user: change its owner, or run as another")]
     if mode & stat.S_IWOTH:
@@ -121,6 +123,9 @@ def _check_handler(config: Config) -> list[Mistake]:
                             return [Mistake(config.file, 0, f"the handler: {report.text}")]
                         if isinstance(report, Loaded):
                             return []
+                        if isinstance(report, WorkerDied):
+                            fault = f"the handler: its import ended the process: {report.how}"
+                            return [Mistake(config.file, 0, fault)]
             return [Mistake(config.file, 0, f"the handler was not imported in {LOAD_SECONDS} s")]
         finally:
             pool.close()

@@ -35,7 +35,10 @@ def faults(folder: Path, names: Sequence[str]) -> dict[str, str]:
         found = json.loads(ended.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return dict.fromkeys(names, f"its module was not imported in {_SECONDS:g} s")
-    except (subprocess.CalledProcessError, OSError, IndexError, ValueError) as error:
+    except subprocess.CalledProcessError as error:
+        fault = f"its import ended the process with status {error.returncode}"
+        return dict.fromkeys(names, fault)
+    except (OSError, IndexError, ValueError) as error:
         return dict.fromkeys(names, f"its module cannot be imported: {error}")
     return dict(found)
 

@@ -79,6 +79,17 @@ def test_check_tries_the_handler_and_the_folders(resumed, home):
     assert "chmod o-w" in checked.stderr
 
 
+def test_check_says_at_once_that_an_import_ends_the_process(resumed, home):
+    exceptions = '[retry]\nretry_on = ["handler.Busy"]\n'
+    home.configure(f'handler = "handler:process"\n{exceptions}', handler="import os; os._exit(5)\n")
+
+    checked = resumed("check", "--home", home.path)
+
+    assert checked.returncode == 78
+    assert "the handler: its import ended the process: exit 5\n" in checked.stderr
+    assert "'handler.Busy': its import ended the process with status 5\n" in checked.stderr
+
+
 def test_check_looks_for_the_programs(resumed, home):
     home.configure('command = ["no-such-program", "{path}"]\non_failure = ["/no/such/hook"]\n')
 
