@@ -4,6 +4,7 @@ What a reload may change (how files are found, judged, run and retried) is in `P
 what it may not (where everything lies) needs a restart.
 """
 
+import errno
 import gc
 import os
 from collections.abc import Callable
@@ -86,6 +87,8 @@ def _advice(error: OSError) -> str:
     """Say what is wrong with a folder, and what hides it when systemd started us."""
     fault = str(error.strerror)
     if "INVOCATION_ID" not in os.environ:
+        if error.errno == errno.EROFS:
+            return f"{fault}: mount it for writing, or mend [paths]"
         return f"{fault}: make the folder, or mend [paths]; 'resumed check' tells more"
     return (
         f"{fault}: make the folder, mend [paths], or let the unit's sandbox show it by "
@@ -112,8 +115,10 @@ def make_folders(paths: Paths) -> None:
         except FileExistsError:
             continue
         except OSError as error:
-            fault = f"cannot be made: {error.strerror}"
-            raise ConfigError((Mistake(folder, 0, fault),)) from error
+            mistake = Mistake(folder, 0, f"cannot be made: {_advice(error)}")
+            if isinstance(error, FileNotFoundError):  # what is missing is the folder around it
+                mistake = Mistake(folder.parent, 0, _advice(error))
+            raise ConfigError((mistake,)) from error
 
 
 def limits(config: Config) -> Limits:

@@ -71,7 +71,7 @@ def _moves(paths: Paths, opened: dict[str, int]) -> list[str]:
     try:
         os.close(os.open(trial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=active))
     except OSError as error:
-        return [f"{paths.active}: cannot be written to: {_said(error)}; let {_user()} write to it"]
+        return [f"{paths.active}: cannot be written to: {_said(error)}; {_remedy(error)}"]
     problems = []
     try:
         for name in _FOLDERS:
@@ -93,8 +93,15 @@ def _there_and_back(active: int, trial: str, other: int, path: Path) -> list[str
         if error.errno == errno.EXDEV:
             return [f"{path}: {mounts.APART}"]
         fault = f"a file cannot be moved there and back: {_said(error)}"
-        return [f"{path}: {fault}; let {_user()} write to it"]
+        return [f"{path}: {fault}; {_remedy(error)}"]
     return []
+
+
+def _remedy(error: OSError | StorageError) -> str:
+    if error.errno == errno.EROFS:
+        return "mount it for writing"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "make room there" if full else f"let {_user()} write to it"
 
 
 def _said(error: OSError | StorageError) -> str:

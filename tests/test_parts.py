@@ -143,6 +143,16 @@ def test_a_folder_that_cannot_be_made_is_a_mistake(settings, home):
         parts.make_folders(settings.paths)
 
 
+def test_a_missing_state_is_told_with_what_to_do(settings, home):
+    home.state.rmdir()
+
+    with pytest.raises(ConfigError) as told:
+        parts.make_folders(settings.paths)
+
+    advice = "No such file or directory: make the folder, or mend [paths]"
+    assert str(told.value).startswith(f"{home.state}: {advice}")
+
+
 # names
 
 

@@ -150,19 +150,27 @@ def test_a_move_that_is_refused_is_told_with_the_reason(paths, monkeypatch, refu
     assert all(os.strerror(refusal.errno).lower() in problem for problem in problems)
 
 
-def test_a_file_that_cannot_be_made_is_told(paths, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (13, "permission denied; let root write to it"),
+        (28, "no space left on device; make room there"),
+        (30, "read-only file system; mount it for writing"),
+    ],
+)
+def test_a_file_that_cannot_be_made_is_told(paths, monkeypatch, number, told):
     real = os.open
 
     def refuse(path, flags, *args, **kwargs):
         if flags & os.O_CREAT:
-            raise OSError(30, "x")
+            raise OSError(number, "x")
         return real(path, flags, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", refuse)
 
     (problem,) = prove(paths)
 
-    assert "active: cannot be written to: read-only file system; let root" in problem
+    assert f"active: cannot be written to: {told}" in problem
 
 
 def test_a_folder_that_is_closed_to_us_is_told(paths, monkeypatch):

@@ -222,6 +222,26 @@ def test_check_without_a_state_folder_says_what_to_do(resumed, home):
     assert f"{home.state}: No such file or directory: make the folder" in checked.stderr
 
 
+READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.parametrize("program", ["check", "drain"])
+def test_a_disk_that_is_read_only_is_told_as_what_it_is(home, drain, program):
+    drain()
+    call = [sys.executable, "-m", "resumed.cli", program, "--home", home.path]
+    alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh"]
+
+    ended = subprocess.run(
+        [*alone, home.path, *call], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ended.returncode == 78
+    assert "mount it for writing" in ended.stderr
+    assert "make the folder" not in ended.stderr
+    assert "change its owner" not in ended.stderr
+
+
 def test_a_drain_with_failures_ends_with_one(home, drain):
     home.configure('handler = "handler:process"\nsettle = 0\n', handler=FAIL)
     (home.inbox / "a").write_text("text")
