@@ -9,6 +9,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -35,7 +36,7 @@ def put_command(site: Site, sources: tuple[str, ...], wanted: str | None, *, as_
     config = site.config()
     rules = Rules(config.match, config.ignore, config.marker)
     refused = 0
-    inbox = _open(site.paths.inbox)
+    inbox = opened(site.paths.inbox)
     try:
         for source in sources:
             name = wanted or Path(source).name
@@ -66,9 +67,17 @@ def put(source: Path, inbox: int, name: str, rules: Rules) -> int:
     rule = rules.ignored_by(name)
     if rule is not None:
         raise RefusedError(f"{escape(name)}: would be ignored because of {rule}; say --as NAME")
+    try:
+        with source.open("rb") as original:
+            return _put(original, inbox, name, rules)
+    except OSError as error:  # what the inbox refuses is no such error any more
+        raise RefusedError(f"{escape(str(source))}: {error.strerror}") from error
+
+
+def _put(original: BinaryIO, inbox: int, name: str, rules: Rules) -> int:
     temporary = durable.TEMPORARY_PREFIX + os.urandom(8).hex()
     try:
-        length = _copy(source, inbox, temporary)
+        length = _copy(original, inbox, temporary)
         durable.move(inbox, temporary, inbox, name)
     except FileExistsError as error:
         _discard(inbox, temporary)
@@ -76,19 +85,30 @@ def put(source: Path, inbox: int, name: str, rules: Rules) -> int:
         raise RefusedError(f"{escape(name)}: {why}") from error
     except OSError as error:
         _discard(inbox, temporary)
-        raise RefusedError(f"{escape(str(source))}: {error.strerror}") from error
+        place = escape(f"{durable.path_of(inbox)}/{name}")
+        raise RefusedError(f"{place}: {error.strerror}; nothing was dropped") from error
     except StorageError:
         _discard(inbox, temporary)
         raise
     durable.sync_folder(inbox)
+    mark(inbox, name, rules)
+    return length
+
+
+def mark(inbox: int, name: str, rules: Rules) -> None:
+    """Place the marker of *name*, where there are markers; durable on return."""
     marker = rules.marker_of(name)
     if marker is not None:
         with suppress(FileExistsError):
             durable.place(inbox, marker, b"", _MODE)
-    return length
 
 
-def _open(inbox: Path) -> int:
+def opened(inbox: Path) -> int:
+    """Open the folder *inbox*.
+
+    Raises:
+        RefusedError: It is not there, or closed to this user.
+    """
     try:
         return durable.open_folder(inbox)
     except PermissionError as error:
@@ -97,14 +117,13 @@ def _open(inbox: Path) -> int:
         raise RefusedError(f"{inbox}: {error.strerror}; 'resumed check' tells more") from error
 
 
-def _copy(source: Path, inbox: int, temporary: str) -> int:
-    with source.open("rb") as original:
-        fd = os.open(temporary, _NEW, _MODE, dir_fd=inbox)
-        with open(fd, "wb") as copy:  # noqa: PTH123 - a descriptor
-            shutil.copyfileobj(original, copy, 1 << 20)
-            copy.flush()
-            durable.sync_folder(copy.fileno())
-            return copy.tell()
+def _copy(original: BinaryIO, inbox: int, temporary: str) -> int:
+    fd = os.open(temporary, _NEW, _MODE, dir_fd=inbox)
+    with open(fd, "wb") as copy:  # noqa: PTH123 - a descriptor
+        shutil.copyfileobj(original, copy, 1 << 20)
+        copy.flush()
+        durable.sync_folder(copy.fileno())
+        return copy.tell()
 
 
 def _discard(inbox: int, temporary: str) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
-from resumed import durable, records
+from resumed import dropping, durable, records, view
 from resumed.errors import UsageError
 from resumed.model import JSON, Record
 from resumed.rules import Rules
 from resumed.site import Site, json_option, pass_site, show_json
 from resumed.text import escape
+from resumed.view import RefusedError
 
 
 @click.command("submit")
@@ -44,6 +45,9 @@ def submit_command(  # noqa: PLR0913 - one for each option
     name = name or f"submitted-{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(3).hex()}.jsonl"
     if Rules(config.job.match).ignored_by(name) or name.lower().endswith(".csv") or "/" in name:
         raise UsageError(f"{name}: must match [job] match, be no .csv, and no path")
+    rules = Rules(config.match, config.ignore, config.marker)
+    if rule := rules.ignored_by(name):
+        raise UsageError(f"{name}: would be ignored because of {rule}; say --name, or mend that")
     chosen = [os.path.abspath(path) for path in (*paths, *more)]  # noqa: PTH100 - resolves no link
     missing = [path for path in chosen if not Path(path).is_file()]
     if missing or not chosen:
@@ -52,15 +56,27 @@ def submit_command(  # noqa: PLR0913 - one for each option
     lines: list[Record] = [records.about(told)]
     lines += [{"path": path} | ({config.job.id: path} if config.job.id else {}) for path in chosen]
     content = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    folder = durable.open_folder(site.paths.inbox)
-    try:
-        durable.drop(folder, name, (content,))
-    finally:
-        os.close(folder)
+    _drop(site.paths.inbox, name, content, rules)
     if as_json:
         show_json({"name": name, "parts": len(chosen)})
     else:
         click.echo(escape(name))
+
+
+def _drop(inbox: Path, name: str, content: bytes, rules: Rules) -> None:
+    folder = dropping.opened(inbox)
+    try:
+        durable.drop(folder, name, (content,))
+        dropping.mark(folder, name, rules)
+    except FileExistsError as error:
+        why = "a file of that name is in the inbox; wait for it, or say --name NAME"
+        raise RefusedError(f"{escape(name)}: {why}") from error
+    except PermissionError as error:
+        raise view.closed(inbox) from error
+    except OSError as error:
+        raise RefusedError(f"{escape(name)}: {error.strerror}; nothing was submitted") from error
+    finally:
+        os.close(folder)
 
 
 def _pair(text: str) -> tuple[str, JSON]:

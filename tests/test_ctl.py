@@ -401,6 +401,17 @@ def test_put_refuses_what_would_not_be_taken_and_leaves_nothing(say, home, tmp_p
     assert os.listdir(home.inbox) == []
 
 
+def test_put_says_of_what_the_inbox_refuses_that_it_was_the_inbox(say, home, tmp_path):
+    (tmp_path / "a.txt").touch()
+    name = "b" * 300
+
+    said = say("put", str(tmp_path / "a.txt"), "--as", name)
+
+    assert said.status == 1
+    assert f"{home.inbox}/{name}: File name too long; nothing was dropped" in said.err
+    assert os.listdir(home.inbox) == []
+
+
 def test_put_with_one_name_for_two_files_cannot_be_followed(say, home):
     assert say("put", "a", "b", "--as", "c").status == 2
     home.inbox.rmdir()

@@ -285,6 +285,53 @@ def test_a_submission_that_makes_no_job_is_refused(paths, say, arguments, why):
     assert why in said.err
 
 
+def test_what_no_rule_would_let_in_is_not_submitted(home, paths, say):
+    home.configure('command = ["true"]\nmatch = ["*.jpg"]\n[job]\nmatch = ["*.jsonl"]\n')
+
+    said = say("submit", "--each", __file__, "--name", "a.jsonl")
+
+    assert (said.status, os.listdir(paths.inbox)) == (2, [])
+    assert 'a.jsonl: would be ignored because of match = ["*.jpg"]' in said.err
+
+
+def test_a_submitted_job_has_its_marker(home, paths, say):
+    home.configure('command = ["true"]\nmarker = "{name}.ok"\n[job]\nmatch = ["*.jsonl"]\n')
+
+    assert say("submit", "--each", __file__, "--name", "a.jsonl").status == 0
+
+    assert sorted(os.listdir(paths.inbox)) == ["a.jsonl", "a.jsonl.ok"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a.jsonl", "a.jsonl: a file of that name is in the inbox; wait for it, or say --name"),
+        ("b" * 300 + ".jsonl", "File name too long"),
+    ],
+)
+def test_a_name_that_cannot_be_had_is_refused_as_what_it_is(home, paths, say, name, why):
+    home.configure('command = ["true"]\n[job]\nmatch = ["*.jsonl"]\n')
+    (paths.inbox / "a.jsonl").write_text("another's\n")
+
+    said = say("submit", "--each", __file__, "--name", name)
+
+    assert said.status == 1
+    assert why in said.err
+    assert ".resumed-" not in said.err
+    assert (paths.inbox / "a.jsonl").read_text() == "another's\n"
+    assert os.listdir(paths.inbox) == ["a.jsonl"]
+
+
+def test_a_missing_inbox_is_told_with_what_to_do(home, paths, say):
+    home.configure('command = ["true"]\n[job]\nmatch = ["*.jsonl"]\n')
+    paths.inbox.rmdir()
+
+    said = say("submit", "--each", __file__)
+
+    assert said.status == 1
+    assert f"{paths.inbox}: No such file or directory; 'resumed check" in said.err
+
+
 def test_nothing_can_be_submitted_where_there_are_no_jobs(home, paths, say):
     home.configure('handler = "handler:process"\n')
 
