@@ -22,6 +22,7 @@ from resumed.errors import ConfigError, JournalError
 from resumed.health import CRITICAL, UNKNOWN, Health
 from resumed.listing import plural
 from resumed.model import timestamp
+from resumed.settings import Expectations
 from resumed.site import Site, json_option, pass_site, show_json, show_line
 from resumed.text import escape
 from resumed.view import RefusedError
@@ -52,9 +53,11 @@ def audit_command(site: Site, *, as_json: bool) -> int:
 @pass_site
 def health_command(site: Site, *, as_json: bool) -> int:
     """Judge for a monitoring system: one line, and 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
+    expect, mistakes = _expected(site)
     try:
-        expect = site.config().expect
-        verdict = health.judge(site.paths, glance.look(site.paths), expect)
+        verdict = health.judge(site.paths, glance.look(site.paths), expect, mistakes)
+    except ConfigError:  # it does not even tell where to look
+        verdict = Health(UNKNOWN, mistakes, {})
     except RefusedError as error:
         verdict = Health(UNKNOWN, (str(error),), {})
     except JournalError as error:
@@ -64,6 +67,14 @@ def health_command(site: Site, *, as_json: bool) -> int:
     else:
         click.echo(verdict.line())
     return verdict.status
+
+
+def _expected(site: Site) -> tuple[Expectations, tuple[str, ...]]:
+    """Return what is expected, and why that is not known."""
+    try:
+        return site.config().expect, ()
+    except ConfigError as error:
+        return Expectations(), tuple(map(str, error.mistakes))
 
 
 @click.command("metrics")

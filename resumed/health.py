@@ -1,10 +1,11 @@
 """Judge an instance for a monitoring system: one line, performance data, and a status.
 
 0 OK        it takes what comes, and all is as expected
-1 WARNING   paused, or something that `[expect]` names is not so
+1 WARNING   paused, or something that `[expect]` names is not so; or the configuration has
+            mistakes, by which the next start would be refused
 2 CRITICAL  the daemon is not there or hangs, or the journal needs a person; where the last to
             run was a drain that ended well, no daemon is missed, and `[expect]` is what counts
-3 UNKNOWN   this user may not look
+3 UNKNOWN   this user may not look, or the configuration does not tell where
 """
 
 from dataclasses import dataclass
@@ -41,15 +42,17 @@ class Health:
         return {"status": word, "why": list(self.why), "numbers": self.numbers}
 
 
-def judge(paths: Paths, glance: Glance, expect: Expectations) -> Health:
-    """Judge what was seen."""
+def judge(
+    paths: Paths, glance: Glance, expect: Expectations, mistakes: tuple[str, ...] = ()
+) -> Health:
+    """Judge what was seen; *mistakes* are those of the configuration."""
     numbers = measure(paths, glance)
     troubles = Picture(glance, None).troubles()
     held = alarms(numbers, expect)
-    status = WARNING if troubles or held else OK
+    status = WARNING if troubles or held or mistakes else OK
     if glance.life.state != "up" and glance.drained_at is None:
         status = CRITICAL
-    return Health(status, (*troubles, *held.values()), numbers)
+    return Health(status, (*troubles, *held.values(), *mistakes), numbers)
 
 
 def measure(paths: Paths, glance: Glance) -> dict[str, float]:

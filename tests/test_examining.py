@@ -251,6 +251,25 @@ def test_a_journal_that_needs_a_person_is_critical(say, paths, conserved):
     assert "RESUMED CRITICAL" in out
 
 
+@pytest.mark.usefixtures("conserved", "up")
+def test_a_configuration_with_mistakes_is_a_warning_on_the_one_line(say, home):
+    home.configure('handler = "handler:process"\nwokers = 2\nsetle = 1\n')
+
+    status, out = say("health")
+
+    assert status == 1
+    assert re.fullmatch(r"RESUMED WARNING - .*'wokers'; .*'setle'; .* \| running=0 .*\n", out)
+
+
+def test_a_configuration_that_does_not_tell_where_to_look_is_unknown(say, home):
+    home.configure('[paths]\nspool = "here\n')
+
+    status, out = say("health")
+
+    assert status == 3
+    assert re.fullmatch(r"RESUMED UNKNOWN - \S+resumed.toml:2: is not TOML: .*\n", out)
+
+
 # metrics
 
 
