@@ -5,6 +5,7 @@ warnings, about what works and will surprise.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ _WITHOUT_MODES = frozenset({"vfat", "exfat", "msdos"})
 _SLOW_IMPORT_SECONDS = 5.0
 _FEW_INODES = 10_000
 _EARLIEST = 1_700_000_000.0
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def examine(config: Config) -> Iterator[Finding]:
@@ -74,12 +76,14 @@ def kind_of(path: Path) -> str:
     """Name the kind of file system that *path* is on."""
     whole = os.path.realpath(path)
     best, kind = "", "an unknown file system"
-    for row in MOUNTS.read_text().splitlines():
-        left, _, right = row.partition(" - ")
-        mounted = left.split()[4].encode().decode("unicode_escape")
+    # Names may be any bytes but blanks, which the kernel writes as octal escapes.
+    for row in filter(None, MOUNTS.read_bytes().split(b"\n")):
+        left, _, right = row.partition(b" - ")
+        escaped = left.split(b" ")[4]
+        mounted = os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), escaped))
         inside = whole == mounted or whole.startswith(mounted.rstrip("/") + "/")
         if inside and len(mounted) >= len(best):
-            best, kind = mounted, right.split()[0]
+            best, kind = mounted, right.split()[0].decode()
     return kind
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -392,6 +393,19 @@ def test_the_kind_of_a_file_system_is_that_of_the_longest_mount(tmp_path, monkey
 
     assert doctor.kind_of(tmp_path / "a b" / "in") == "nfs4"
     assert doctor.kind_of(tmp_path) == "ext4"
+
+
+@pytest.mark.parametrize("name", [b"r\xc3\xa9sum\xc3\xa9", b"no text \xff", b"back\\slash\r"])
+def test_a_mount_may_have_any_name(tmp_path, monkeypatch, name):
+    place = os.path.join(os.fsencode(tmp_path), name)
+    os.mkdir(place)
+    escaped = place.replace(b"\\", b"\\134").replace(b" ", b"\\040")
+    table = tmp_path / "mountinfo"
+    rows = (b"1 0 0:1 / / rw - ext4 /dev/x rw", b"2 1 0:2 / %s rw - nfs4 x:/ rw" % escaped)
+    table.write_bytes(b"\n".join(rows) + b"\n")
+    monkeypatch.setattr(doctor, "MOUNTS", table)
+
+    assert doctor.kind_of(Path(os.fsdecode(place))) == "nfs4"
 
 
 @pytest.mark.usefixtures("paths")
