@@ -1,5 +1,6 @@
 """Read a moment as people write it: a date, a time, a day by name, or how long ago."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from resumed import text
@@ -12,20 +13,20 @@ _SHAPE = 'write it as "yesterday", "2h", "2026-11-22" or "2026-11-22 14:00"'
 def parse(written: str, now: float) -> float:
     """Return the instant that *written* means, in seconds; local time unless it says Z.
 
+    What is longer ago than the epoch is the epoch: calendars end, and nothing was before it.
+
     Raises:
         ValueError: It means none.
     """
     word = written.strip()
     if word in _DAYS:
-        midnight = datetime.fromtimestamp(now).astimezone().replace(hour=0, minute=0, second=0)
-        return int((midnight - timedelta(days=_DAYS[word])).timestamp())
+        day = datetime.fromtimestamp(now).astimezone().date() - timedelta(days=_DAYS[word])
+        word = day.isoformat()  # its midnight need not be as far from UTC as this moment
+    with suppress(ValueError):
+        return max(0.0, now - text.parse_duration(word))
     try:
-        return now - text.parse_duration(word)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(word).astimezone().timestamp()
-    except ValueError:
+        return max(0.0, datetime.fromisoformat(word).astimezone().timestamp())
+    except (ValueError, OverflowError):
         raise ValueError(f"{written!r} is no moment; {_SHAPE}") from None
 
 
