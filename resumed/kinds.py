@@ -30,6 +30,7 @@ Convert: TypeAlias = Callable[[Value], Value]
 _LAST_EXIT = 255
 _ALL_PERCENT = 100.0
 _LONGEST_STEP_NAME = 100
+_LONGEST_SECONDS = text.parse_duration("1000y")
 _PLACEHOLDERS_ANYWHERE = PLACEHOLDERS | FAILURE_PLACEHOLDERS | ALARM_PLACEHOLDERS
 _BRACED = re.compile(r"\{([A-Za-z_]+)\}")
 _PERCENTAGE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *%")
@@ -44,10 +45,12 @@ def nearest(word: str, known: Mapping[str, object] | frozenset[str]) -> str | No
 
 
 def duration(value: Value) -> float:
-    """Accept a finite time span."""
+    """Accept a time span that ends while there are calendars to tell its end by."""
     seconds = text.parse_duration(value)
     if math.isinf(seconds):
         raise ValueError("must end some time")
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError('must be at most "1000y"')
     return seconds
 
 

@@ -11,6 +11,7 @@ Durations and sizes are here too, read and written as people do it for systemd: 
 import math
 import re
 import unicodedata
+from contextlib import suppress
 
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -128,7 +129,8 @@ def parse_size(size: str | int) -> int:
     if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size
     if isinstance(size, str) and (parts := _SIZE.fullmatch(size)):
-        return int(float(parts[1]) * _SIZE_STEP ** _SIZE_PREFIXES.index(parts[2]))
+        with suppress(OverflowError):  # more digits than any disk has
+            return int(float(parts[1]) * _SIZE_STEP ** _SIZE_PREFIXES.index(parts[2]))
     raise ValueError(f'{size!r} is not a size; write one as "64M", "1.5G" or in bytes')
 
 

@@ -206,6 +206,7 @@ level = "loud"
         ('marker = "{name}"', "marker must be a file name"),
         ('on_done = "keep"', 'on_done must be "archive" or "delete"'),
         ('settle = "infinity"', "settle must end some time"),
+        ('retry = {initial = "9999y", max = "1h"}', 'retry.initial must be at most "1000y"'),
         ('timeout = "0"', 'timeout must be at least "100ms"'),
         ('reserve = "lots"', "reserve = 'lots' is not a size"),
         ('ahead = "some"', 'ahead must be a whole number, 0 or more, or "auto"'),

@@ -135,7 +135,7 @@ def test_sizes_are_read_with_a_k_of_1024(written, n_bytes):
     assert text.parse_size(written) == n_bytes
 
 
-@pytest.mark.parametrize("written", ["", "M", "64X", "-1", -1, True, 1.5, None])
+@pytest.mark.parametrize("written", ["", "M", "64X", "-1", -1, True, 1.5, None, "9" * 400])
 def test_what_is_no_size_is_refused_with_an_example(written):
     with pytest.raises(ValueError, match="64M"):
         text.parse_size(written)
