@@ -17,21 +17,24 @@ from resumed.place import DEFAULT_FILE
 EXIT_STATUSES = """\b
 Exit statuses:
   0   fine
-  1   some items failed (drain); nothing matched, or it was refused (resumed-ctl)
+  1   some items failed (drain); nothing matched, refused, or wrong (resumed-ctl)
   2   usage
-  4   items wait or were not ready (drain --strict)
+  4   items wait or were not ready (drain --strict); not over in time (jobs wait)
   70  a fault of this program
   74  the disk refused something
   75  another instance is at work here
   78  the configuration or the journal needs a person
 """
 INTERRUPTED = 130
+_LAST_STANDARD = 2
+_PLACE_OPTIONS = frozenset({"-c", "--config", "--home"})
 
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
 def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for each end
     """Run a click command; return the exit status, and say on stderr what went wrong."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal cannot show must not end the program.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # text streams
@@ -42,7 +45,7 @@ def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for
     except click.exceptions.Abort:
         return INTERRUPTED
     except click.ClickException as error:
-        error.show()
+        _placed(error, name).show()
         return errors.EXIT_USAGE
     except ResumedError as error:
         _say(name, address.complete(str(error)))
@@ -64,6 +67,28 @@ def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for
         traceback.print_exc()
         return errors.EXIT_OUR_FAULT
     return status if isinstance(status, int) else errors.EXIT_FINE
+
+
+def _open_closed_streams() -> None:
+    """Let a standard stream that was closed lead nowhere, before a file of ours takes its place.
+
+    Python has no stream then, and whatever is printed by a program of ours, or by one that it
+    starts, would end up in the file that was opened next.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+
+
+def _placed(error: click.ClickException, name: str) -> click.ClickException:
+    """Say of an option that names the instance where it belongs, not what it looks like."""
+    if not isinstance(error, click.NoSuchOption) or error.option_name not in _PLACE_OPTIONS:
+        return error
+    form = f"{name} COMMAND --home DIR" if name == "resumed" else f"{name} --home DIR COMMAND"
+    return click.UsageError(f"{error.option_name} stands elsewhere: {form}", error.ctx)
 
 
 def _nobody_reads() -> bool:

@@ -4,7 +4,7 @@ import sys
 import click
 import pytest
 
-from resumed import ctl
+from resumed import cli, commandline, ctl
 
 ENDING = """\
 import atexit, gc, sys
@@ -22,6 +22,51 @@ def test_a_program_ends_with_its_status_and_without_looking_for_garbage(module):
     )
 
     assert (ended.returncode, ended.stdout) == (2, b"frozen\n")
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("module", ["cli", "ctl"])
+def test_a_standard_stream_that_is_closed_leads_nowhere(module, closed):
+    """What is opened later must not get its number, where others would print into it."""
+    look = f"""\
+import os, sys
+from resumed import {module}
+sys.argv = ["it", "--version"]
+try:
+    {module}.main()
+finally:
+    places = [os.readlink(f"/proc/self/fd/{{fd}}") for fd in {closed}]
+    os._exit(0 if set(places) == {{"/dev/null"}} and sys.exc_info()[1].code == 0 else 9)
+"""
+    close = " ".join(f"{fd}>&-" for fd in closed)
+
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {close}', sys.executable, look],
+        capture_output=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "told"),
+    [
+        (cli.program, "resumed --home x run", "--home stands elsewhere: resumed COMMAND --home"),
+        (cli.program, "resumed -c x check", "-c stands elsewhere: resumed COMMAND --home DIR"),
+        (ctl.program, "resumed-ctl status -c x", "-c stands elsewhere: resumed-ctl --home DIR"),
+        (ctl.program, "resumed-ctl jobs ls --config x", "--config stands elsewhere: resumed-ctl"),
+    ],
+)
+def test_an_option_at_the_wrong_place_is_told_the_right_one(
+    monkeypatch, capsys, program, line, told
+):
+    monkeypatch.setattr(sys, "argv", line.split())
+
+    status = commandline.invoke(program, line.split()[0])
+
+    assert status == 2
+    assert told in capsys.readouterr().err
 
 
 def test_every_command_takes_the_colours_that_a_person_wants():
