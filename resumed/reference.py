@@ -90,7 +90,12 @@ REFERENCE: tuple[Setting, ...] = (
     Setting(
         "marker", "marker", "", "A file is ready only once this one lies beside it.", '"{name}.ok"'
     ),
-    Setting("recursive", "switch", "false", "Whether files in subfolders of the inbox are items."),
+    Setting(
+        "recursive",
+        "switch",
+        "false",
+        "Whether files in subfolders of the inbox are items; the name of one is a path, as sub/a.",
+    ),
     Setting(
         "settle",
         "duration",
