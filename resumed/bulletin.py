@@ -16,16 +16,22 @@ class Bulletin:
         self._notifier = notifier
         self._now = Now(state)
         self._sentence = ""
+        self._shown: tuple[object, ...] = ()
         self._shown_at = -SECONDS
 
     def show(self, engine: Engine, now: float, *, watching: bool, next_scan: float) -> float | None:
         """Show how things stand, unless that was just done; return when to come again.
 
-        *next_scan* is when the inbox is read again if nothing happens before.
+        *next_scan* is when the inbox is read again if nothing happens before. Where nothing
+        else is to be shown there is nothing to come again for: who is idle is to sleep.
         """
+        sentence = _sentence(engine)
+        moving = bool(engine.runner.progress)
+        standing = (sentence, watching, engine.draining, next_scan, moving)
         if now < self._shown_at + SECONDS:
-            return self._shown_at + SECONDS
-        self._shown_at = now
+            still = standing == self._shown and not moving
+            return None if still else self._shown_at + SECONDS
+        self._shown, self._shown_at = standing, now
         why = engine.space.why
         self._now.tell(
             engine.recorder.now(),
@@ -35,9 +41,9 @@ class Bulletin:
             stopping=engine.draining,
             next_scan_at=round(engine.recorder.now() + next_scan - now),
         )
-        sentence = _sentence(engine)
         if sentence != self._sentence:
             if not self._notifier.status(sentence):
+                self._shown = ()
                 return self._shown_at + SECONDS
             self._sentence = sentence
         return None

@@ -42,7 +42,9 @@ def notifier(systemd):  # noqa: ARG001 - its socket must be there first
 @pytest.fixture
 def show(engine, home, notifier):
     bulletin = Bulletin(home.state, notifier)
-    yield lambda now: bulletin.show(engine, now, watching=True, next_scan=now + 60)
+    yield lambda now, next_scan=500.0: bulletin.show(
+        engine, now, watching=True, next_scan=next_scan
+    )
     bulletin.close()
 
 
@@ -66,6 +68,15 @@ def test_the_moment_is_shown_at_most_once_a_second_and_only_when_it_changed(show
     assert heard(systemd) == ["STATUS=0 running, 1 to go, 0 waiting"]
     assert show(200.0) is None
     assert heard(systemd) == []
+
+
+def test_nobody_comes_again_for_what_was_shown_already(show, engine):
+    assert show(100.0) is None
+
+    assert show(100.1) is None
+    assert show(100.1, next_scan=560.0) == 100.0 + SECONDS
+    engine.runner.progress["1"] = (3, 10)
+    assert show(100.1) == 100.0 + SECONDS
 
 
 @pytest.mark.parametrize("who", ["a person", "the surroundings"])
