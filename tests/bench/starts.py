@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import NOTHING, Row, folder, home, make_files, median, rounds, spread
 
 from resumed.compaction import WORTH_BYTES
+from resumed.intake import CAPACITY
 from resumed.ledger import Ledger
 from resumed.recorder import Recorder
 from resumed.settings import Paths
@@ -66,13 +67,19 @@ def running(where: Path) -> Iterator[Running]:
 
 
 def wait_for(condition, seconds: float = 600) -> float:
-    """Return when *condition* holds, and how long that took."""
+    """Return when *condition* holds, and how long that took.
+
+    To look takes at most a tenth of the time, or what is measured would be slower for it.
+    """
     started = time.perf_counter()
-    while not condition():
-        if time.perf_counter() - started > seconds:
+    while True:
+        looked_at = time.perf_counter()
+        if condition():
+            return time.perf_counter() - started
+        now = time.perf_counter()
+        if now - started > seconds:
             raise SystemExit("waited in vain")
-        time.sleep(0.001)
-    return time.perf_counter() - started
+        time.sleep(max(0.001, 9 * (now - looked_at)))
 
 
 def status_kb(pid: int, key: str) -> int:
@@ -90,9 +97,11 @@ def _wait_with_files(where: Path, files: int) -> dict:
         journal = made / "state" / "journal.jsonl"
         wait_for(lambda: b'"kind":"started"' in journal.read_bytes()[:65536])
         first = time.perf_counter() - daemon.started
+        # No more than these were read from the folder so far; others are still to be found.
+        seen = CAPACITY + journal.read_bytes().count(b'"kind":"claimed"')
         peak = status_kb(daemon.pid, "VmHWM") / 1024
     shutil.rmtree(made)
-    return {"ready": daemon.ready_seconds, "first": first, "peak_mb": peak}
+    return {"ready": daemon.ready_seconds, "first": first, "seen": seen, "peak_mb": peak}
 
 
 def waiting(files: int, count: int) -> list[Row]:
@@ -101,12 +110,15 @@ def waiting(files: int, count: int) -> list[Row]:
         results = rounds({"full": lambda: _wait_with_files(where, files)}, count)
     ready = [each["full"]["ready"] for each in results]
     first = [each["full"]["first"] for each in results]
+    seen = max(each["full"]["seen"] for each in results)
     peak = max(each["full"]["peak_mb"] for each in results)
     figure = f"start with {files:,} files waiting"
     details = {"rounds": results}
     return [
         Row(f"{figure}: READY", spread(ready, " s"), "<= 3 s", median(ready) <= 3, details),
-        Row(f"{figure}: first item runs", spread(first, " s"), "before the scan has ended"),
+        Row(
+            f"{figure}: first item runs", spread(first, " s"), "before the scan ended", seen < files
+        ),
         Row(f"{figure}: peak of the daemon", f"{peak:.0f} MB", "<= 250 MB", peak <= 250),
     ]
 
