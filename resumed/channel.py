@@ -39,7 +39,7 @@ class Channel:
         self._sleep.register(work, select.POLLIN)
         self._sleep.register(self._wake, select.POLLIN)
         self.pid = os.getpid()
-        self._frames = wire.Frames()
+        self._frames = wire.Frames(limit_bytes=None)
         self._loads: deque[Record] = deque()
         self._arrived: deque[Assignment] = deque()
         self._answers: deque[Record] = deque()

@@ -128,8 +128,14 @@ def encode(frame: Record) -> bytes:
 class Frames:
     """Cut a stream of bytes into frames; keeps what is not yet whole."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, limit_bytes: int | None = FRAME_LIMIT_BYTES) -> None:
+        """Refuse longer frames than *limit_bytes*, which a handler may have written.
+
+        Those of the daemon have no limit: all recorded steps of an item, and all parts that
+        are sent at once, are in one.
+        """
+        self._limit_bytes = limit_bytes
+        self._rest: list[bytes] = []
 
     def feed(self, piece: bytes) -> Iterator[Record]:
         """Yield the frames that *piece* completes.
@@ -137,9 +143,12 @@ class Frames:
         Raises:
             NonsenseError: Something is no frame; what came before it was yielded.
         """
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        yield from map(_decode, lines)
-        if len(self._rest) > FRAME_LIMIT_BYTES:
+        first, *others = piece.split(b"\n")
+        self._rest.append(first)
+        if others:
+            whole, self._rest = b"".join(self._rest), [others.pop()]
+            yield from map(_decode, (whole, *others))
+        if self._limit_bytes is not None and sum(map(len, self._rest)) > self._limit_bytes:
             raise NonsenseError("a line without end")
 
 

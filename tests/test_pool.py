@@ -467,6 +467,15 @@ def test_more_than_a_pipe_holds_is_sent_as_there_is_room(run):
     assert [each.end.result for each in loop.take(Finished, 8)] == [200_000] * 8
 
 
+def test_all_that_an_item_has_recorded_is_sent_however_much_it_is(run):
+    names = "abcdefghijklmnopqrst"
+    loop = run(f"def process(item): return sum(len(item.step(n, int)) for n in {names!r})")
+
+    loop.send("a", steps=dict.fromkeys(names, "x" * 250_000))
+
+    assert loop.take(Finished).end.result == 20 * 250_000
+
+
 def test_a_recall_catches_up_with_what_is_not_yet_sent(run):
     loop = run(WAIT)
     first = loop.send("a")

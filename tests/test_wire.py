@@ -105,6 +105,19 @@ def test_a_line_without_end_is_refused():
         list(frames.feed(b" "))
 
 
+def test_what_the_daemon_says_may_be_longer():
+    """All recorded steps of an item are in one frame."""
+    long = {"do": "run", "steps": {"a": "x" * wire.FRAME_LIMIT_BYTES}}
+    said = wire.encode(long) + wire.encode({"do": "go"}) + b"{"
+    frames = Frames(limit_bytes=None)
+
+    pieces = (said[at : at + wire.READ_BYTES] for at in range(0, len(said), wire.READ_BYTES))
+    heard = [frame for piece in pieces for frame in frames.feed(piece)]
+
+    assert heard == [long, {"do": "go"}]
+    assert list(frames.feed(b'"do":"go"}\n')) == [{"do": "go"}]
+
+
 @pytest.mark.parametrize(
     ("value", "after"), [(None, None), ((1, 2), [1, 2]), ({1: "\udcff"}, {"1": "\udcff"})]
 )
