@@ -51,8 +51,9 @@ class Hooks:
         if len(self._waiting) >= WAITING:
             self._tell("hook_failed", hook=hook, why="too many are waiting")
             return
-        environ = {f"RESUMED_{key.upper()}": value for key, value in about.items()}
-        self._waiting.append(_Call(hook, tuple(command.filled(about)), environ))
+        told = {key: _fit(value) for key, value in about.items()}
+        environ = {f"RESUMED_{key.upper()}": value for key, value in told.items()}
+        self._waiting.append(_Call(hook, tuple(command.filled(told)), environ))
 
     def pids(self) -> set[int]:
         """Name the processes, which are nobody's orphans."""
@@ -113,6 +114,16 @@ class Hooks:
             self._tell("hook_failed", hook=call.hook, why=f"{call.argv[0]}: {error.strerror}")
             return
         self._running[process.pid] = (call.hook, process, now + SECONDS)
+
+
+def _fit(value: str) -> str:
+    """Escape what no argument can hold; an error's text may quote any file."""
+    whole = value.replace("\0", "\\x00")
+    try:
+        os.fsencode(whole)
+    except UnicodeEncodeError:
+        return whole.encode("utf-8", "backslashreplace").decode()
+    return whole
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

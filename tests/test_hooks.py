@@ -35,6 +35,22 @@ def test_a_command_is_told_in_its_arguments_and_its_environment(made, tmp_path, 
     assert out.read_text() == "a; rm -rf b a; rm -rf b none"
 
 
+def test_whatever_an_error_quotes_reaches_the_command(made, tmp_path, wait_until):
+    """A handler's words may hold any byte of a dropped file; arguments may not."""
+    out = tmp_path / "out"
+    argv = ("sh", "-c", 'printf "%s|%s" "$1" "$RESUMED_ERROR" > "$2"', "sh", "{error}", str(out))
+
+    made.call("on_failure", Command(argv), {"error": "a\0b \udc80 é"})
+    turn_until(made, lambda: out.exists() and out.read_bytes(), wait_until)
+    once, twice = out.read_bytes().split(b"|")
+    out.unlink()
+    made.call("on_failure", Command(argv), {"error": "half a pair: \ud800"})
+    turn_until(made, lambda: out.exists() and out.read_bytes(), wait_until)
+
+    assert once == twice == b"a\\x00b \x80 " + "é".encode()
+    assert out.read_text() == "half a pair: \\ud800|half a pair: \\ud800"
+
+
 def test_a_command_that_fails_or_is_missing_is_told_of(made, told, wait_until):
     made.call("on_alarm", Command(("false",)), {})
     made.call("on_alarm", Command(("/does/not/exist",)), {})
