@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from resumed import durable
+from resumed.errors import StorageError
 from resumed.journal import lines, unseal
 from resumed.model import Record
 
@@ -34,7 +35,7 @@ def archive(journal: Path, folder: Path) -> None:
                 days.setdefault(head[3].decode(), []).append(line)
     if not days:
         return
-    descriptor = durable.open_folder(folder)
+    descriptor = _opened(folder)
     try:
         for day, news in days.items():
             _append(descriptor, f"{day}.jsonl", b"".join(news))
@@ -71,6 +72,22 @@ def is_news(record: Record) -> bool:
 def _is_news(head: re.Match[bytes]) -> bool:
     # A line cannot have been synced before it was written, unless its whole file was.
     return int(head[1]) > int(head[2]) and head[4] != b"synced"
+
+
+def _opened(folder: Path) -> int:
+    """Open the folder; who deletes its files by age may have deleted it, too."""
+    with suppress(FileNotFoundError):
+        return durable.open_folder(folder)
+    try:
+        folder.mkdir(0o750)
+    except OSError as error:
+        raise StorageError(str(folder), error) from error
+    state = durable.open_folder(folder.parent)
+    try:
+        durable.sync_folder(state)
+    finally:
+        os.close(state)
+    return durable.open_folder(folder)
 
 
 def _append(folder: int, name: str, content: bytes) -> None:

@@ -49,6 +49,13 @@ def test_neither_the_header_nor_proofs_of_a_sync_are_news(path, folder):
     assert os.listdir(folder) == []
 
 
+def test_a_folder_that_was_deleted_with_its_files_is_made_anew(path, folder):
+    write(path, ("paused", AT))
+    folder.rmdir()
+    history.archive(path, folder)
+    assert told(folder) == [("1", 2, "paused")]
+
+
 def test_what_is_archived_twice_is_told_once(path, folder):
     write(path, ("paused", AT))
     history.archive(path, folder)
