@@ -88,8 +88,14 @@ def submit(folder: Path, verb: str, *, ids: tuple[str, ...] = (), **options: boo
 
 
 def names(folder_fd: int) -> list[str]:
-    """List the requests that wait, in no order."""
-    return [name for name in os.listdir(folder_fd) if name.endswith(SUFFIX)]
+    """List the requests that wait, the oldest first: the last of a person's wishes counts."""
+    found = []
+    for name in os.listdir(folder_fd):
+        if name.endswith(SUFFIX):
+            with suppress(OSError):  # gone
+                about = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+                found.append((about.st_mtime_ns, name))
+    return [name for _, name in sorted(found)]
 
 
 def sweep(folder_fd: int, now: float) -> None:

@@ -36,6 +36,16 @@ def test_a_submitted_request_is_found_and_read(tmp_path, folder):
     )
 
 
+def test_requests_that_wait_are_told_in_the_order_in_which_they_were_made(tmp_path, folder):
+    """While the daemon was down, somebody paused it and thought better of it."""
+    names = [f"{number * 7 % 10}.request" for number in range(10)]
+    for number, name in enumerate(names):
+        drop(folder, {"verb": "pause"}, name)
+        os.utime(tmp_path / name, (1000.0 + number, 1000.0 + number))
+
+    assert request.names(folder) == names
+
+
 def test_everything_can_be_asked_for_at_once(tmp_path, folder):
     name = request.submit(tmp_path, "retry", all=True)
     assert request.read(folder, name).everything
