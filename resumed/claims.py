@@ -11,9 +11,11 @@ so it goes whichever way was the quicker of late.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from resumed.arrival import Ready
 from resumed.entry import Entry
+from resumed.errors import StorageError
 from resumed.folders import Claimed
 from resumed.intake import Refused
 from resumed.model import Failed, Fault, Identity
@@ -99,8 +101,8 @@ class Claims:
         self._full_since = now
         files = [each.ready if isinstance(each, Refused) else each for each in batch]
         faults = {each.ready.name: each.fault for each in batch if isinstance(each, Refused)}
-        known = [self._recorder.ledger.kept.get(file.identity) for file in files]
-        ids = [item_id or self._mint() for item_id in known]
+        known = self._known(files)
+        ids = [known.get(number) or self._mint() for number in range(len(files))]
         entries: list[tuple[Entry, Fault | None]] = []
 
         def note(answers: Sequence[Claimed | Unclaimed]) -> None:
@@ -112,7 +114,7 @@ class Claims:
 
         began, single = self._clock(), len(files) < FEW
         # A file that failed before may be moved once more before its record.
-        if not self._one_sync or any(known):
+        if not self._one_sync or known:
             note(self._spool.claim(files, ids))
         elif single and not self._way.together:
             note(self._spool.claim(files, ids))
@@ -125,6 +127,23 @@ class Claims:
             if single:
                 self._way.learn(self._clock() - began)
         return entries
+
+    def _known(self, files: Sequence[Ready]) -> dict[int, str]:
+        """Find the failed items that came back: the place in *files*, and the id, of each.
+
+        A second link to a file is no file that came back: while the first one is in
+        ``failed/``, and beside another that comes at the same time.
+        """
+        ids = map(self._recorder.ledger.kept.get, (file.identity for file in files))
+        places = {item_id: place for place, item_id in enumerate(ids) if item_id is not None}
+        return {place: item_id for item_id, place in places.items() if self._left(item_id)}
+
+    def _left(self, item_id: str) -> bool:
+        """Tell whether a failed item's file is no longer in ``failed/``."""
+        entry = self._recorder.ledger.items[item_id]
+        with suppress(StorageError):  # who may not look there cannot tell
+            return self._spool.find_kept("failed", str(entry.kept_as)) != entry.identity
+        return True
 
     def _complain(self, unclaimed: Iterable[Unclaimed]) -> None:
         """Tell of each file that cannot be moved, once: it is found again at each scan."""

@@ -6,9 +6,12 @@ import pytest
 from resumed import durable, stranger
 from resumed.arrival import Ready, identity_of
 from resumed.claims import MOST_AHEAD, QUICK_SECONDS, UNUSED_SECONDS, Claims, Way
+from resumed.model import Failed
 from resumed.settings import Paths
 from resumed.spool import Spool
 
+ID, OTHER = "019a3c5d7e2-0000000001", "019a3c5d7e2-0000000002"
+ERROR = {"kind": "builtins.ValueError", "text": "no"}
 WORKERS = 2
 LEAST = 2 * WORKERS
 
@@ -232,3 +235,45 @@ def test_a_file_that_cannot_be_moved_is_told_of_once(make, batch, told, monkeypa
         ("unmovable", {"name": "1.0-0", "why": "Operation not permitted"}),
         ("unmovable", {"name": "2.0-0", "why": "Operation not permitted"}),
     ]
+
+
+# files that failed before
+
+
+@pytest.mark.parametrize("one_sync", [False, True])
+def test_of_two_links_to_a_failed_file_one_is_its_item_again(make, inbox, recorder, one_sync):
+    """Both failed, and a person moved both back: their identity is one."""
+    first, second = inbox / "a", inbox / "b"
+    first.write_text("text")
+    os.link(first, second)
+    identity = identity_of(first.stat())
+    for name, item_id in (("a", OTHER), ("b", ID)):
+        recorder.record("claimed", id=item_id, name=name, owner=0, **identity._asdict())
+        recorder.record("failed", id=item_id, attempt=1, step=None, error=ERROR, output="")
+        recorder.record("put_away", id=item_id, **{"as": name})
+
+    back = [Ready(each, identity, os.open(inbox / each, os.O_RDONLY)) for each in ("a", "b")]
+    entries = [entry for entry, _ in make(one_sync=one_sync).claim(back, 0.0)]
+
+    active = inbox.parent / "active"
+    assert len({entry.id for entry in entries}) == 2
+    assert ID in {entry.id for entry in entries}
+    assert all((active / entry.id / entry.name).exists() for entry in entries)
+    assert not os.listdir(inbox)
+
+
+def test_another_link_to_a_file_in_failed_is_an_item_of_its_own(make, inbox, recorder):
+    """Nobody moved it back: its item is still explained by the note beside it."""
+    kept, link = inbox.parent / "failed/a", inbox / "a"
+    kept.write_text("text")
+    os.link(kept, link)
+    identity = identity_of(link.stat())
+    recorder.record("claimed", id=ID, name="a", owner=0, **identity._asdict())
+    recorder.record("failed", id=ID, attempt=1, step=None, error=ERROR, output="")
+    recorder.record("put_away", id=ID, **{"as": "a"})
+
+    ((entry, _),) = make().claim([Ready("a", identity, os.open(link, os.O_RDONLY))], 0.0)
+
+    assert entry.id != ID
+    assert isinstance(recorder.ledger.items[ID].state, Failed)
+    assert kept.exists()
