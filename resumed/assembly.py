@@ -149,7 +149,6 @@ class Assembly(ABC):
         self.load_fault = None
         self._launch = Launch.of(config)
         self._use(config)
-        self._note_version()
         self.pool.reload(self._launch, config.workers)
 
     @property
@@ -166,6 +165,9 @@ class Assembly(ABC):
         if isinstance(report, Loaded):
             self.loaded += 1
             self._awaited -= 1
+            if self._fallback is not None:
+                # Not before: a handler that cannot be loaded makes no step be repeated.
+                self._note_version()
             if self._awaited <= 0:
                 self._fallback = None
             return

@@ -205,6 +205,22 @@ def test_a_new_version_of_the_handler_forgets_recorded_steps(home, daemon, ctl, 
     assert len(news) == 1
 
 
+def test_a_new_version_that_cannot_be_loaded_forgets_no_step(home, daemon, ctl, wait_until):
+    handler = "def process(item):\n    item.step('only', int, 7)\n    raise ValueError('no')\n"
+    home.configure(QUICK + 'version = "1"\n', handler=handler)
+    daemon()
+    drop(home, "a")
+    wait_until(lambda: home.records("put_away"))
+    home.configure(QUICK + 'version = "2"\n', handler="syntax error\n")
+
+    refused = ctl("reload", status=1)
+    ctl("retry", "a")
+
+    wait_until(lambda: len(home.records("failed")) == 2)
+    assert "the old configuration stays" in refused.stdout
+    assert len(home.records("stepped")) == 1
+
+
 def test_an_inbox_that_is_renamed_away_and_made_anew_is_watched_again(home, daemon, wait_until):
     home.configure(QUICK, handler=ECHO)
     daemon()
