@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from resumed import durable, mounts, origin, shelf, stranger
+from resumed import durable, litter, mounts, origin, shelf, stranger
 from resumed.arrival import identity_of
 from resumed.errors import ConfigError, LockedError, Mistake, StorageError
 from resumed.model import Identity
@@ -48,7 +48,7 @@ class Folders:
 
         Raises:
             ConfigError: Folders are missing, are symlinks or are closed to us, all are named;
-                or the inbox is on another mount, so that nothing could be claimed.
+                or they are on other mounts, so that nothing could be moved.
         """
         mistakes = []
         opened: dict[str, Folder] = {}
@@ -59,8 +59,9 @@ class Folders:
             except OSError as error:
                 remedy = "make it, or mend [paths]; 'resumed check' tells more"
                 mistakes.append(Mistake(path, 0, f"{_said(error)}: {remedy}"))
-        if not mistakes and mounts.apart(paths.inbox, paths.active):
-            mistakes.append(Mistake(paths.inbox, 0, mounts.APART))
+        if not mistakes:
+            apart = (each.path for each in opened.values() if mounts.apart(each.path, paths.active))
+            mistakes = [Mistake(path, 0, mounts.APART) for path in apart]
         if mistakes:
             for folder in opened.values():
                 folder.close()
@@ -109,7 +110,7 @@ class Folders:
         for folder in stranger.names_in(self._active):
             id_ = folder.removesuffix(WORK_SUFFIX)
             if id_ != folder and _ID.fullmatch(id_) and id_ not in live:
-                self._remove_work(id_)
+                self.remove_work(id_)
 
     def identity(self, id_: str, name: str) -> Identity | None:
         """Look at an item's file in ``active/``; None when it is gone, or no file."""
@@ -129,15 +130,15 @@ class Folders:
         """Move a file that was put away to ``active/ID/NAME``, if it is still that file."""
         return self._fetch(self.fd(folder), kept_as, id_, name, identity)
 
-    def reclaim(self, id_: str, name: str, identity: Identity) -> bool:
+    def reclaim(self, id_: str, name: str, identity: Identity, kept_as: str | None = None) -> bool:
         """Move a file to ``active/ID/NAME``, if it is the item's very file.
 
-        It may be in the inbox or, when it is to replace another, in the scratch folder.
+        It may be in the inbox, by its own name or as it was kept, or, when it is to replace
+        another, in the scratch folder.
         """
-        new = f"{id_}{WORK_SUFFIX}/with"
-        return self._fetch(self.inbox.fd, name, id_, name, identity) or self._fetch(
-            self._active, new, id_, name, identity
-        )
+        places = [(self.inbox.fd, each) for each in dict.fromkeys((name, kept_as or name))]
+        places.append((self._active, f"{id_}{WORK_SUFFIX}/with"))
+        return any(self._fetch(fd, place, id_, name, identity) for fd, place in places)
 
     def origins(self) -> dict[int, str]:
         """Return from which subfolders files were claimed, by their inodes."""
@@ -255,7 +256,7 @@ class Folders:
         with suppress(OSError):
             os.rmdir(id_, dir_fd=self._active)
 
-    def _remove_work(self, id_: str) -> None:
+    def remove_work(self, id_: str) -> None:
         """Remove an item's scratch folder, following nothing; what resists is left."""
         folder = id_ + WORK_SUFFIX
         try:
@@ -265,9 +266,7 @@ class Folders:
         except NotADirectoryError:
             os.unlink(folder, dir_fd=self._active)
         except OSError:
-            from shutil import rmtree  # noqa: PLC0415 - slow to import and seldom needed
-
-            rmtree(folder, ignore_errors=True, dir_fd=self._active)
+            litter.remove(self._active, folder)
 
 
 def _last(name: str) -> str:

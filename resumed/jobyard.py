@@ -13,10 +13,9 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from shutil import rmtree
 from typing import BinaryIO
 
-from resumed import durable, jobbook
+from resumed import durable, jobbook, litter
 from resumed.entry import Entry
 from resumed.errors import JournalCorruptError, LockedError, StorageError
 from resumed.gathering import RESULTS
@@ -96,7 +95,7 @@ class JobYard:
 
     def drop_scratch(self, job_id: str, name: str) -> None:
         """Remove the scratch folder of a part that has its outcome."""
-        rmtree(self._paths.active / f"{job_id}.work" / name, ignore_errors=True)
+        litter.remove(self._spool.fd("active"), f"{job_id}.work/{name}")
 
     def shelve(self, entry: Entry) -> None:
         """Move a job's results into ``done/``, durably; nothing when that was done before.
@@ -109,7 +108,7 @@ class JobYard:
         except FileNotFoundError:
             return
         try:
-            self._spool.shelve(scratch, RESULTS, f"{entry.name}.results.jsonl", entry.id)
+            self._spool.shelve(scratch, RESULTS, _name_of_results(entry.name), entry.id)
         except FileNotFoundError:
             return
         finally:
@@ -127,6 +126,13 @@ class JobYard:
         """Put away the journal of a job that is over."""
         if (self._paths.jobs / f"{job_id}.jsonl").exists():
             jobbook.archive(self._paths.jobs, job_id)
+
+
+def _name_of_results(name: str) -> str:
+    """Name the results of a job's file; a long name is cut so that the ending stays whole."""
+    folder, slash, last = name.rpartition("/")
+    ending = f".{RESULTS}"
+    return f"{folder}{slash}{durable.trim(last, durable.NAME_LIMIT_BYTES - len(ending))}{ending}"
 
 
 def _made(folder: Path) -> Path:

@@ -9,7 +9,7 @@ import re
 from collections import deque
 from contextlib import suppress
 
-from resumed import durable, sidecar, stranger
+from resumed import durable, litter, sidecar, stranger
 from resumed.arrival import identity_of
 from resumed.errors import StorageError
 from resumed.model import Identity
@@ -58,6 +58,36 @@ def find(root_fd: int, kept_as: str) -> Identity | None:
         return None
     except OSError as error:
         raise StorageError(f"{durable.path_of(root_fd)}/{kept_as}", error) from error
+
+
+def take(source_fd: int, name: str, target_fd: int, spare: str) -> str:
+    """Move what lies in an item's folder; of a folder that its handler closed, open it first."""
+    try:
+        return durable.move_free(source_fd, name, target_fd, name, spare)
+    except PermissionError:
+        if not litter.open_up(source_fd, name):
+            raise
+        return durable.move_free(source_fd, name, target_fd, name, spare)
+
+
+def unlinked(folder_fd: int, name: str) -> bool:
+    """Unlink a file if it is there; a folder is nothing that anybody asked to delete."""
+    try:
+        os.unlink(name, dir_fd=folder_fd)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    except OSError as error:
+        raise StorageError(durable.path_of(folder_fd), error) from error
+    return True
+
+
+def is_missing(folder_fd: int, name: str) -> bool:
+    """Tell whether there is nothing of that name."""
+    try:
+        stranger.status_at(folder_fd, name)
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def search(root_fd: int, id_: str, name: str, identity: Identity) -> str | None:

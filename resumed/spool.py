@@ -200,8 +200,8 @@ class Spool(Folders):
         finally:
             work.close(folder.fd for folder in self._opened.values())
         for one in batch:
-            if not one.alone:
-                self._remove_work(one.id)
+            if not one.alone and one.to != "hold":  # whoever is held goes on where it was
+                self.remove_work(one.id)
             origin.forget(self._active, one.id, one.name)
         return kept
 
@@ -227,7 +227,7 @@ class Spool(Folders):
             StorageError: The disk refused.
         """
         before, _, last = name.rpartition("/")
-        root_fd = self.fd("done")
+        root_fd = self._current("done")
         folder_fd, prefix = shelf.open_below(root_fd, before, id_)
         try:
             used = durable.move_free(source_fd, source, folder_fd, last, id_)
@@ -246,7 +246,7 @@ class Spool(Folders):
             if one.to is not None:
                 fd, prefix = self._shelf(one, work)
                 kept = prefix + durable.move_free(self._active, source, fd, name, one.id)
-            elif not _unlinked(self._active, source):
+            elif not shelf.unlinked(self._active, source):
                 return self._put_away(one, work)
         except OSError:  # not as it was seen: gone, or replaced by what cannot be moved
             return self._put_away(one, work)
@@ -264,15 +264,16 @@ class Spool(Folders):
             if (
                 one.to is None
                 and name in (last, self.marker_of(last))
-                and _unlinked(entry_fd, name)
+                and shelf.unlinked(entry_fd, name)
             ):
                 continue
             fd, prefix = self._shelf(one, work)
             try:
-                used = durable.move_free(entry_fd, name, fd, name, one.id)
-            except FileNotFoundError:  # taken away this very moment
-                continue
+                used = shelf.take(entry_fd, name, fd, one.id)
             except OSError as error:
+                if shelf.is_missing(entry_fd, name):  # taken away this very moment
+                    continue
+                # Also when it is the shelf that is missing: to go on would forget the file.
                 raise StorageError(f"{durable.path_of(entry_fd)}/{name}", error) from error
             if name == last and one.to is not None:
                 kept = prefix + used
@@ -284,17 +285,13 @@ class Spool(Folders):
         before = one.name.rpartition("/")[0]
         found = work.shelves.get((root, before))
         if found is None:
-            found = shelf.open_below(self.fd(root), before, one.id)
+            found = shelf.open_below(self._current(root), before, one.id)
             work.shelves[root, before] = found
         return found
 
-
-def _unlinked(folder_fd: int, name: str) -> bool:
-    """Unlink a file if it is there; a folder is nothing that anybody asked to delete."""
-    try:
-        os.unlink(name, dir_fd=folder_fd)
-    except (FileNotFoundError, IsADirectoryError):
-        return False
-    except OSError as error:
-        raise StorageError(durable.path_of(folder_fd), error) from error
-    return True
+    def _current(self, folder: Shelf) -> int:
+        """Hold the folder that has the path by now: those who clean up may make it anew."""
+        try:
+            return self._opened[folder].current()
+        except FileNotFoundError as error:
+            raise StorageError(str(self._opened[folder].path), error) from error

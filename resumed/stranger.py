@@ -7,6 +7,7 @@ wrong with a stranger's file is data, not a fault of ours.
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import signal
@@ -61,6 +62,17 @@ class Folder:
         os.dup2(fd, self.fd, inheritable=False)
         os.close(fd)
         return "replaced"
+
+    def current(self) -> int:
+        """Hold the folder that has the path now, and return its descriptor.
+
+        Raises:
+            FileNotFoundError: What was held was removed, and nothing can be held in its place.
+        """
+        self.renew()
+        if not os.fstat(self.fd).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "was removed", str(self.path))
+        return self.fd
 
     def close(self) -> None:
         """Let go of the folder."""

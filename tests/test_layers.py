@@ -25,6 +25,7 @@ ROWS: tuple[tuple[int, str], ...] = (
         "arrival entry hints listing place finding policy records reference request rules schedule",
     ),
     (2, "address ear launch prove scratch sidecar tables wire progress.errors progress.table"),
+    (2, "litter"),
     (2, "origin raised shelf"),
     (2, "documents folders gate hooks jobledger journal kinds ledger probe verdict"),
     (2, "alarms config history intake selection space spool"),

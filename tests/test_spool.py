@@ -3,11 +3,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from resumed import durable, sidecar, stranger
+from resumed import durable, shelf, sidecar, stranger
 from resumed.arrival import Ready, identity_of
 from resumed.errors import ConfigError, StorageError
 from resumed.folders import SPARES_KEPT, Claimed
@@ -89,6 +91,16 @@ def test_all_missing_folders_are_named_at_once(root, paths):
 
     assert [str(mistake.file.name) for mistake in caught.value.mistakes] == ["hold", "done"]
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("name", ["hold", "done", "failed", "out"])
+def test_a_folder_of_another_file_system_is_refused_at_once(paths, name):
+    """Every item would run, and the program end when its file is to be put away."""
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere,
+        pytest.raises(ConfigError, match=f"{elsewhere}: is on another file system"),
+    ):
+        Spool(replace(paths, **{name: Path(elsewhere)}))
 
 
 def test_closing_leaves_no_descriptor_and_no_spare_folder(root, paths):
@@ -437,6 +449,66 @@ def test_a_file_that_vanishes_at_the_last_moment_is_put_away_as_nothing(spool, r
     assert spool.put_away([PutAway(new_id(1), "gone", "done")]) == [None]
 
 
+@pytest.mark.parametrize("to", ["hold", "done", "failed"])
+def test_a_folder_that_was_made_anew_is_put_into(spool, root, to):
+    """Whoever cleans up may remove the whole folder, or rename it."""
+    claim(spool, root, "a")
+    (root / to).rename(root / "of-last-year")
+    (root / to).mkdir()
+
+    assert spool.put_away([PutAway(new_id(1), "a", to)]) == ["a"]
+    shutil.rmtree(root / to)
+    (root / to).mkdir()
+    claim(spool, root, "b")
+    assert spool.put_away([PutAway(new_id(1), "b", to)]) == ["b"]
+
+    assert tree(root) == {f"{to}/b": "content"}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("to", ["hold", "done", "failed"])
+def test_no_file_is_forgotten_because_its_folder_was_removed(spool, root, to, alone):
+    claim_all(spool, root, "a", "b")
+    (root / to).rmdir()
+
+    with pytest.raises(StorageError, match=f"/{to}: was removed"):
+        spool.put_away([PutAway(new_id(n), name, to, alone) for n, name in enumerate("ab")])
+
+    assert tree(root) == {f"active/{new_id(0)}/a": "a", f"active/{new_id(1)}/b": "b"}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_nor_because_its_subfolder_was_removed_in_between(spool, root, monkeypatch, alone):
+    open_below = shelf.open_below
+
+    def open_and_lose(*arguments):
+        opened = open_below(*arguments)
+        (root / "done/sub").rmdir()
+        return opened
+
+    for number in (1, 2):
+        claim(spool, root, f"sub/{number}", number)
+    monkeypatch.setattr(shelf, "open_below", open_and_lose)
+
+    with pytest.raises(StorageError):
+        spool.put_away([PutAway(new_id(n), f"sub/{n}", "done", alone) for n in (1, 2)])
+
+    assert sorted(tree(root)) == [f"active/{new_id(n)}/{n}" for n in (1, 2)]
+
+
+def test_what_is_shelved_is_not_forgotten_because_its_folder_was_removed(spool, root):
+    claim(spool, root, "a")
+    fd = os.open(root / "active" / new_id(1), os.O_RDONLY)
+    (root / "done").rmdir()
+
+    with pytest.raises(StorageError, match="/done: was removed"):
+        spool.shelve(fd, "a", "results", new_id(1))
+
+    (root / "done").mkdir()
+    assert spool.shelve(fd, "a", "results", new_id(1)) == "results"
+    os.close(fd)
+
+
 def test_a_file_that_cannot_be_put_away_ends_the_program(spool, root, monkeypatch):
     claim(spool, root, "a")
 
@@ -612,6 +684,16 @@ def test_the_scratch_folder_is_removed_without_following_anything(spool, root):
 
     assert os.listdir(root / "active") == [new_id(1)]
     assert (root / "precious" / "file").exists()
+
+
+def test_the_scratch_folder_of_an_item_that_is_held_stays(spool, root):
+    """Recorded steps may have left there what the next ones need."""
+    claim(spool, root, "a")
+    (root / "active" / f"{new_id(1)}.work").mkdir()
+
+    spool.put_away([PutAway(new_id(1), "a", "hold")])
+
+    assert (root / "active" / f"{new_id(1)}.work").is_dir()
 
 
 @pytest.mark.parametrize("kind", ["empty", "file", "symlink"])

@@ -221,6 +221,42 @@ def test_a_new_version_that_cannot_be_loaded_forgets_no_step(home, daemon, ctl, 
     assert len(home.records("stepped")) == 1
 
 
+def test_a_done_folder_that_is_removed_and_made_anew_gets_what_is_done(home, daemon, wait_until):
+    """And nothing that went there is done a second time."""
+    home.configure(QUICK, handler=ECHO)
+    running = daemon()
+    drop(home, "a")
+    wait_until(lambda: home.names("done") == ["a"])
+    shutil.rmtree(home.done)
+    home.done.mkdir()
+
+    drop(home, "b")
+    wait_until(lambda: len(home.records("put_away")) == 2)
+    running.stop()
+    daemon().stop()
+
+    assert home.names("done") == ["b"]
+    assert home.names("active") == [".lock"]
+    assert home.records("started") == []
+
+
+def test_a_done_folder_that_is_missing_ends_the_daemon_and_no_item_runs_twice(
+    home, daemon, wait_until
+):
+    home.configure(QUICK, handler=ECHO)
+    running = daemon()
+    home.done.rmdir()
+    drop(home, "a")
+    assert running.wait() == 74
+
+    home.done.mkdir()
+    daemon()
+    wait_until(lambda: home.names("done") == ["a"])
+
+    assert "was removed" in running.tail()
+    assert home.records("started") == []
+
+
 def test_an_inbox_that_is_renamed_away_and_made_anew_is_watched_again(home, daemon, wait_until):
     home.configure(QUICK, handler=ECHO)
     daemon()
