@@ -246,6 +246,7 @@ class Ledger:
         entry = self._entry(r)
         entry.job = True
         entry.state = Open(_at(r))
+        entry.kept_as = None
 
     def _versioned(self, r: Record) -> None:
         if self.version != r["version"]:

@@ -23,7 +23,7 @@ from resumed.model import Done, Failed, Fault, Held, Removed
 from resumed.recorder import Recorder
 from resumed.spool import PutAway, Spool
 
-_HEAD_BYTES = 512
+_NOTE_BYTES = 64 << 10
 
 
 class Reconciler:
@@ -74,7 +74,7 @@ class Reconciler:
                 if folder == "failed":
                     self.remove_sidecar(kept_as, entry.id)
                 return True
-        if self._spool.reclaim(entry.id, entry.name, entry.identity):
+        if self._spool.reclaim(entry.id, entry.name, entry.identity, entry.kept_as):
             self._forget_note(entry)
             return True
         if self._take_changed(entry, where):
@@ -83,7 +83,7 @@ class Reconciler:
             if self._may_be_in(folder, entry):
                 self._stay(entry, folder)
                 return False
-        self._recorder.record("gone", id=entry.id, why="its file is in none of our folders")
+        self.lose(entry, "its file is in none of our folders")
         return False
 
     def _take_changed(self, entry: Entry, where: Sequence[Shelf]) -> bool:
@@ -135,9 +135,9 @@ class Reconciler:
         at_work = self._spool.identity(entry.id, entry.name) is not None
         match entry.state:
             case Failed(_, _, _, _, _, kept_as) if kept_as is not None:
-                return
+                self._find_again(entry)
             case Held(_, _, kept_as) if kept_as is not None and not at_work:
-                return
+                self._find_again(entry)
             case _ if at_work:
                 self.put_away([entry])
             case Removed() if entry.kept_as is not None:
@@ -146,6 +146,21 @@ class Reconciler:
                 shelf = self._destination(entry)
                 found = shelf and self._spool.search(shelf, entry.id, entry.name, entry.identity)
                 self._told(entry, found or None)
+
+    def _find_again(self, entry: Entry) -> None:
+        """Find an item that was kept before, and put away once more under another name."""
+        shelf: Shelf = "failed" if isinstance(entry.state, Failed) else "hold"
+        with suppress(StorageError):  # a folder that is closed to us: it is there, for all we know
+            if self._spool.find_kept(shelf, str(entry.kept_as)) != entry.identity:
+                found = self._spool.search(shelf, entry.id, entry.name, entry.identity)
+                if found is not None:
+                    self._told(entry, found)
+
+    def lose(self, entry: Entry, why: str) -> None:
+        """Record that an item's file is gone; no note about it stays in ``failed/``."""
+        self._recorder.record("gone", id=entry.id, why=why)
+        if entry.kept_as is not None:
+            self.remove_sidecar(entry.kept_as, entry.id)
 
     def misses(self, entry: Entry) -> bool:
         """Tell whether a failed or held item's file is no longer where it was put."""
@@ -159,7 +174,11 @@ class Reconciler:
         """Unlink the note beside a file that leaves ``failed/``; only a note of ours."""
         for name in (kept_as, durable.spare_name(kept_as, item_id)):
             with suppress(OSError):
-                stranger.at(self._spool.fd("failed"), sidecar.name_for(name), _unlink_note)
+                stranger.at(
+                    self._spool.fd("failed"),
+                    sidecar.name_for(name),
+                    lambda folder_fd, last: _unlink_note(folder_fd, last, item_id),
+                )
 
     def _destination(self, entry: Entry) -> Shelf | None:
         match entry.state:
@@ -178,6 +197,7 @@ class Reconciler:
             if self._spool.unlink_kept(shelf, kept_as, entry.identity):
                 self.remove_sidecar(kept_as, entry.id)
                 break
+        self._spool.remove_work(entry.id)
         self._told(entry, None)
 
     def _told(self, entry: Entry, kept_as: str | None) -> None:
@@ -200,11 +220,11 @@ class Reconciler:
                 return
 
 
-def _unlink_note(folder_fd: int, last: str) -> None:
+def _unlink_note(folder_fd: int, last: str, item_id: str) -> None:
     file = stranger.open_file(folder_fd, last)
     try:
-        ours = sidecar.is_sidecar(os.read(file, _HEAD_BYTES))
+        content = os.read(file, _NOTE_BYTES)
     finally:
         os.close(file)
-    if ours:
+    if sidecar.is_sidecar(content) and not sidecar.is_anothers(content, item_id):
         os.unlink(last, dir_fd=folder_fd)

@@ -62,6 +62,8 @@ class Resumption:
 
     def _adopt(self, folder: str, names: list[str], origins: Mapping[int, str]) -> None:
         entry = self.recorder.ledger.items.get(folder)
+        if entry is not None and isinstance(entry.state, Failed):
+            names = self._called_back(entry, names)
         if entry is not None and self._is_of(entry, folder, names):
             if isinstance(entry.state, Failed) and entry.state.kept_as is not None:
                 self.recorder.record("retried", id=entry.id, fresh=False)
@@ -76,6 +78,15 @@ class Resumption:
             )
             if claimed is not None:
                 self.recorder.record("claimed", **particulars(claimed))
+
+    def _called_back(self, entry: Entry, names: list[str]) -> list[str]:
+        """Finish the claim of a failed file that came back under another name; list the folder."""
+        last = entry.name.rpartition("/")[2]
+        for name in names:
+            if last not in names and self.spool.identity(entry.id, name) == entry.identity:
+                self.spool.call_back(entry.id, name, entry.name)
+                return [last if each == name else each for each in names]
+        return names
 
     def _is_of(self, entry: Entry, folder: str, names: list[str]) -> bool:
         """Tell whether the item's own file, or what it left, is what lies in its folder.

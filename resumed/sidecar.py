@@ -59,6 +59,12 @@ def belongs_to(content: bytes, item_id: str) -> bool:
     return is_sidecar(content) and f"{_ITEM}{item_id}".encode() in content.splitlines()
 
 
+def is_anothers(content: bytes, item_id: str) -> bool:
+    """Tell whether *content* is our note about another item than this one."""
+    told = [line for line in content.splitlines() if line.startswith(_ITEM.encode())]
+    return is_sidecar(content) and bool(told) and not belongs_to(content, item_id)
+
+
 def render(
     failed: Failed,
     *,

@@ -60,7 +60,7 @@ class Upkeep:
                 continue
             if isinstance(entry.state, Failed | Held) and self._reconciler.misses(entry):
                 if entry.id in self._missing:
-                    self._recorder.record("gone", id=entry.id, why="its file was taken away")
+                    self._reconciler.lose(entry, "its file was taken away")
                 else:
                     missing.add(entry.id)
         self._missing = missing

@@ -15,7 +15,7 @@ from resumed.model import Failed, Held, Identity, Pending, Removed
 from resumed.recorder import Recorder
 from resumed.upkeep import CLOSE_GROUP_SECONDS, COMPACT_AGAIN_SECONDS, Upkeep
 
-ID = "019a3c5d7e2-0000000001"
+ID, OTHER = "019a3c5d7e2-0000000001", "019a3c5d7e2-0000000002"
 ERROR = {"kind": "builtins.ValueError", "text": "no"}
 
 
@@ -101,6 +101,20 @@ def test_a_file_that_is_already_at_work_is_left_there(instance):
     assert entry.state == Pending()
 
 
+def test_a_file_on_its_way_back_under_the_name_it_was_kept_as_is_fetched_from_there(instance):
+    """It failed while another a.txt was in failed/; a person moves it, and asks for a retry."""
+    kept_as = f"a~{ID}.txt"
+    entry = instance.keep(f"failed/{kept_as}")
+    (instance.home.failed / kept_as).rename(instance.home.inbox / kept_as)
+    instance.recorder.record("retried", id=ID, fresh=False)
+
+    assert instance.moves.fetch(entry)
+
+    assert entry.state == Pending()
+    assert instance.home.names("inbox") == []
+    assert (instance.home.active / ID / "a.txt").read_text() == "text"
+
+
 # removing
 
 
@@ -118,6 +132,21 @@ def test_a_changed_file_is_not_removed_with_its_item(instance, shelf):
     assert (instance.home.path / shelf / "a.txt").read_text() == "something else"
 
 
+def test_nothing_of_a_held_item_stays_when_it_is_removed(instance):
+    entry = instance.claim(f"active/{ID}/a.txt")
+    (instance.home.active / f"{ID}.work").mkdir()
+    instance.recorder.record("held", id=ID, why="asked for")
+    instance.moves.put_away([entry])
+    assert (instance.home.active / f"{ID}.work").is_dir()
+    instance.recorder.record("removed", id=ID)
+
+    instance.moves.settle(entry)
+    instance.spool.tidy()
+
+    assert instance.gone()
+    assert os.listdir(instance.home.active) == []
+
+
 # sidecars
 
 
@@ -133,6 +162,43 @@ def test_a_sidecar_finds_no_name_and_nothing_is_overwritten(instance):
 
     assert entry.state.kept_as == "a.txt"
     assert [(instance.home.failed / name).read_text() for name in names] == ["somebody's own"] * 2
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_a_note_goes_with_its_own_file_only(instance, long):
+    """It may have the name that the note of another item would have."""
+    words = "why " * 2000 if long else "no"
+    about = {"attempt": 1, "step": None, "output": ""}
+    error = {"kind": "builtins.ValueError", "text": words}
+    entry = instance.claim(f"active/{ID}/a.txt")
+    instance.recorder.record("failed", id=ID, error=error, **about)
+    instance.moves.put_away([entry])
+    note = instance.home.failed / "a.txt.failure.txt"
+
+    instance.moves.remove_sidecar("a.txt", OTHER)
+    assert note.exists()
+
+    instance.moves.remove_sidecar("a.txt", ID)
+    assert not note.exists()
+
+
+@pytest.mark.parametrize("how", ["missed", "retried"])
+def test_the_note_of_a_file_that_a_person_deleted_goes_with_its_item(instance, how):
+    entry = instance.claim(f"active/{ID}/a.txt")
+    instance.recorder.record("failed", id=ID, attempt=1, step=None, error=ERROR, output="")
+    instance.moves.put_away([entry])
+    assert (instance.home.failed / "a.txt.failure.txt").exists()
+    (instance.home.failed / "a.txt").unlink()
+
+    if how == "missed":
+        instance.upkeep.miss(())
+        instance.upkeep.miss(())
+    else:
+        instance.recorder.record("retried", id=ID, fresh=False)
+        assert not instance.moves.fetch(entry)
+
+    assert instance.gone()
+    assert os.listdir(instance.home.failed) == []
 
 
 def test_only_a_failed_item_has_a_sidecar(instance):

@@ -432,6 +432,70 @@ def test_a_failed_file_that_came_back_and_was_claimed_is_retried(wreck, restart)
     assert tree == {f"active/{ID}/a.txt": "text"}
 
 
+@pytest.mark.parametrize("name", ["b.txt", f"a~{ID}.txt"])
+def test_one_that_came_back_under_another_name_is_the_same_item(wreck, restart, name):
+    """Its claim was to give it its own name again, which the crash prevented."""
+    wreck.claimed(wreck.lay(f"active/{ID}/{name}"))
+    wreck.record("stepped", step="pay", result=1)
+    wreck.failed()
+    wreck.record("put_away", **{"as": name})
+
+    states, counts, tree = restart()
+
+    assert states == {ID: Pending()}
+    assert counts == {"failed": 1}
+    assert tree == {f"active/{ID}/a.txt": "text"}
+
+
+@pytest.mark.parametrize("place", [f"active/{ID}/a.txt", "hold/a.txt", f"hold/a~{ID}.txt"])
+def test_an_item_that_is_held_again_is_found_where_it_was_put(wreck, restart, place):
+    """It may have another name there than it had in failed/ or in hold/ before."""
+    was_kept_as = f"a~{ID}-2.txt"
+    wreck.claimed(wreck.lay(place))
+    wreck.record("held", why="asked for")
+    wreck.record("put_away", **{"as": was_kept_as})
+    wreck.record("released")
+    wreck.record("held", why="asked for")
+
+    states, _, tree = restart()
+
+    last = place.rpartition("/")[2]
+    assert isinstance(states[ID], Held)
+    assert states[ID].kept_as == last
+    assert tree == {f"hold/{last}": "text"}
+
+
+@pytest.mark.parametrize("place", [f"active/{ID}/a.txt", "failed/a.txt", f"failed/a~{ID}.txt"])
+def test_a_job_that_fails_again_is_found_where_it_was_put(wreck, restart, place):
+    wreck.claimed(wreck.lay(place))
+    wreck.failed()
+    wreck.record("put_away", **{"as": f"a~{ID}-2.txt"})
+    wreck.record("retried", fresh=False)
+    wreck.record("job_opened")
+    wreck.failed()
+
+    states, _, tree = restart()
+
+    last = place.rpartition("/")[2]
+    assert isinstance(states[ID], Failed)
+    assert states[ID].kept_as == last
+    assert tree == {f"failed/{last}": "text", f"failed/{last}.failure.txt": SIDECAR}
+
+
+def test_an_item_that_could_not_be_begun_again_is_found_where_it_was_put(wreck, restart):
+    """It was retried, and failed before any attempt, as one does that nobody may read."""
+    wreck.claimed(wreck.lay("failed/a.txt"))
+    wreck.failed()
+    wreck.record("put_away", **{"as": f"a~{ID}.txt"})
+    wreck.record("retried", fresh=False)
+    wreck.failed()
+
+    states, _, tree = restart()
+
+    assert states[ID].kept_as == "a.txt"
+    assert tree == {"failed/a.txt": "text", "failed/a.txt.failure.txt": SIDECAR}
+
+
 @pytest.mark.parametrize("place", [f"active/{ID}/a.txt", "hold/a.txt"])
 def test_a_held_item_gets_to_hold(wreck, restart, place):
     wreck.claimed(wreck.lay(place))
