@@ -195,18 +195,6 @@ def test_a_name_that_leaves_no_room_for_an_ending_is_cut_for_the_results(home, d
     assert home.names("done") == ["n" * 241 + ".results.jsonl", name]
 
 
-def test_large_parts_are_sent_together_however_much_that_is(home, drain):
-    home.configure(f"ahead = 16\n{CONFIG}", handler=HANDLER)
-    large = [{"id": f"p{n}", "n": n, "much": "x" * 900_000} for n in range(12)]
-    drop(home, "a.jsonl", large)
-
-    ended = drain()
-
-    assert ended.returncode == 0, ended.stderr
-    (reduced,) = job_records(home, "reduced")
-    assert reduced["result"]["sum"] == sum(range(12))
-
-
 def test_an_exception_of_fail_job_on_fails_the_job_and_skips_the_rest(home, drain, oracle):
     home.configure(CONFIG + 'fail_job_on = ["KeyError"]\n', handler=HANDLER)
     many = rows(3000)
