@@ -66,6 +66,7 @@ class Reconciler:
         """
         if self._spool.identity(entry.id, entry.name) is not None:
             self._forget_note(entry)
+            self._finish_replacing(entry)
             return True
         where: tuple[Shelf, ...] = ("failed", "hold")
         for folder in where if entry.kept_as else ():
@@ -76,6 +77,7 @@ class Reconciler:
                 return True
         if self._spool.reclaim(entry.id, entry.name, entry.identity, entry.kept_as):
             self._forget_note(entry)
+            self._finish_replacing(entry)
             return True
         if self._take_changed(entry, where):
             return True
@@ -115,6 +117,21 @@ class Reconciler:
         if kept_as is not None and self._spool.find_kept("failed", kept_as) is None:
             self.remove_sidecar(kept_as, entry.id)
 
+    def _finish_replacing(self, entry: Entry) -> None:
+        """Retire the file that a job had before, if a crash left it or its note in ``failed/``."""
+        for kept_as in (entry.name, durable.spare_name(entry.name, entry.id)):
+            if entry.job and self._is_noted(kept_as, entry):
+                self._spool.retire(kept_as, entry.id)
+                self.remove_sidecar(kept_as, entry.id)
+
+    def _is_noted(self, kept_as: str, entry: Entry) -> bool:
+        """Tell whether a note in ``failed/`` says that the file of this name is the item's."""
+        fd = self._spool.fd("failed")
+        places = (kept_as, durable.spare_name(kept_as, entry.id))
+        notes = (_note_at(fd, sidecar.name_for(each)) for each in places)
+        noted = any(sidecar.is_about(each, entry.id, kept_as) for each in notes)
+        return noted and not self._is_anothers("failed", kept_as, entry)
+
     def _stay(self, entry: Entry, folder: Shelf) -> None:
         """Record that a file was not let go, so that its item is what it was."""
         why = f"its file cannot be moved out of {folder}/"
@@ -145,6 +162,8 @@ class Reconciler:
             case _:
                 shelf = self._destination(entry)
                 found = shelf and self._spool.search(shelf, entry.id, entry.name, entry.identity)
+                if not isinstance(entry.state, Held):
+                    self._spool.remove_work(entry.id)
                 self._told(entry, found or None)
 
     def _find_again(self, entry: Entry) -> None:
@@ -197,6 +216,9 @@ class Reconciler:
             if self._spool.unlink_kept(shelf, kept_as, entry.identity):
                 self.remove_sidecar(kept_as, entry.id)
                 break
+        # Perhaps it was unlinked before a crash, and its note was not.
+        if self._spool.find_kept("failed", kept_as) is None and self._is_noted(kept_as, entry):
+            self.remove_sidecar(kept_as, entry.id)
         self._spool.remove_work(entry.id)
         self._told(entry, None)
 
@@ -210,14 +232,28 @@ class Reconciler:
 
     def _place_sidecar(self, entry: Entry, kept_as: str) -> None:
         content = self._render(entry, kept_as)
+        fd = self._spool.fd("failed")
         for name in (kept_as, durable.spare_name(kept_as, entry.id)):
+            if _note_at(fd, sidecar.name_for(name)) == content[:_NOTE_BYTES]:
+                return  # by a start that a crash ended before its record
             with suppress(FileExistsError):
                 stranger.at(
-                    self._spool.fd("failed"),
+                    fd,
                     sidecar.name_for(name),
                     lambda folder_fd, last: durable.place(folder_fd, last, content),
                 )
                 return
+
+
+def _note_at(root_fd: int, name: str) -> bytes:
+    """Read what may be a note; nothing when it cannot be read."""
+    with suppress(OSError):
+        file = stranger.at(root_fd, name, stranger.open_file)
+        try:
+            return os.read(file, _NOTE_BYTES)
+        finally:
+            os.close(file)
+    return b""
 
 
 def _unlink_note(folder_fd: int, last: str, item_id: str) -> None:

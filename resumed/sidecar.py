@@ -16,6 +16,7 @@ from resumed.model import Failed
 FIRST_LINE = "resumed: why this file is in failed/"
 SUFFIX = ".failure.txt"
 _LONGEST_NAME_BYTES = 255
+_FILE = "file      "
 _ITEM = "item      "
 _PROMISE = "Steps that were recorded are not repeated while the file stays the same."
 
@@ -65,6 +66,12 @@ def is_anothers(content: bytes, item_id: str) -> bool:
     return is_sidecar(content) and bool(told) and not belongs_to(content, item_id)
 
 
+def is_about(content: bytes, item_id: str, kept_as: str) -> bool:
+    """Tell whether *content* is our note about this item, when its file had this name."""
+    named = f"{_FILE}{text.escape(kept_as)}".encode()
+    return belongs_to(content, item_id) and named in content.splitlines()
+
+
 def render(
     failed: Failed,
     *,
@@ -80,7 +87,7 @@ def render(
     lines = [
         FIRST_LINE,
         "",
-        f"file      {text.escape(kept_as)}",
+        f"{_FILE}{text.escape(kept_as)}",
         f"why       {_why(failed)}",
         *([f"step      {text.escape(failed.step)}"] if failed.step is not None else []),
         *([_attempt(failed.attempt, advice.max_attempts)] if failed.attempt else []),

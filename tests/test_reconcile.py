@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -199,6 +200,36 @@ def test_the_note_of_a_file_that_a_person_deleted_goes_with_its_item(instance, h
 
     assert instance.gone()
     assert os.listdir(instance.home.failed) == []
+
+
+def test_a_start_that_finds_its_note_already_there_adds_no_other(instance):
+    """A kill between the note and the record of the move left two notes beside one file."""
+    entry = instance.claim(f"active/{ID}/a.txt")
+    about = {"attempt": 1, "step": None, "error": ERROR, "output": ""}
+    instance.recorder.record("failed", id=ID, **about)
+    instance.moves.put_away([entry])
+    instance.recorder.ledger.items[ID].state = replace(entry.state, kept_as=None)
+    (instance.home.active / f"{ID}.work").mkdir()
+
+    instance.moves.settle(entry)
+
+    assert sorted(os.listdir(instance.home.failed)) == ["a.txt", "a.txt.failure.txt"]
+    assert not (instance.home.active / f"{ID}.work").exists()
+
+
+def test_a_removal_that_a_kill_cut_off_takes_the_note_along(instance):
+    """A kill between the file and its note left the note for ever."""
+    entry = instance.claim(f"active/{ID}/a.txt")
+    about = {"attempt": 1, "step": None, "error": ERROR, "output": ""}
+    instance.recorder.record("failed", id=ID, **about)
+    instance.moves.put_away([entry])
+    instance.recorder.record("removed", id=ID)
+    (instance.home.failed / "a.txt").unlink()
+
+    instance.moves.settle(entry)
+
+    assert os.listdir(instance.home.failed) == []
+    assert instance.gone()
 
 
 def test_only_a_failed_item_has_a_sidecar(instance):

@@ -6,6 +6,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -244,3 +246,41 @@ def test_a_jobs_journal_that_cannot_be_written_ends_the_daemon_and_the_next_star
     assert {each["part"] for each in job_records(home, "done")} == {str(n) for n in range(400)}
     assert len(job_records(home, "reduced")) == 1
     assert second.stop() == 0
+
+
+DIES = """
+import os, runpy, signal, sys
+from resumed.{module} import {owner}
+{owner}.{name} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["resumed", "drain", "--home", sys.argv[1]]
+runpy.run_module("resumed.cli", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["reconcile Reconciler fetch", "spool Spool retire", "reconcile Reconciler remove_sidecar"],
+)
+def test_a_kill_while_a_job_gets_another_file_leaves_the_old_one_not_in_failed(
+    home, drain, ctl, moment
+):
+    """The new file was recorded and the old one not retired: nobody knew of it any more."""
+    spoilt, mended = '{"id":"b","what":"bad"}\n', '{"id":"b"}\n'
+    (home.inbox / "a.jsonl").write_text(spoilt)
+    drain()
+    assert home.names("failed") == ["a.jsonl"]
+    fixed = home.path / "fixed.jsonl"
+    fixed.write_text(mended)
+    ctl("retry", "a.jsonl", "--with", str(fixed))
+    module, owner, name = moment.split()
+    dies = DIES.format(module=module, owner=owner, name=name)
+    killed = subprocess.run([sys.executable, "-c", dies, str(home.path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    drain()
+
+    assert os.listdir(home.failed) == []
+    kept = {each: (home.done / each).read_text() for each in home.names("done")}
+    assert kept.pop("a.jsonl") == mended
+    assert list(kept.values()) == [spoilt]
+    ctl("audit")
