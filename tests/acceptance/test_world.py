@@ -4,6 +4,9 @@ import contextlib
 import glob
 import os
 import subprocess
+import sys
+import time
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -108,6 +111,42 @@ def test_a_clock_before_the_epoch_at_the_first_start_is_lived_with(
     again = daemon(**clock.environ)
     drop(home, "b")
     wait_until((home.done / "b").exists, 20, what=again.tail)
+
+
+def after_a_reboot(seconds):
+    """Start a program where the monotonic clocks began so many seconds ago, or say why not."""
+    since = -int(time.clock_gettime(time.CLOCK_BOOTTIME)) + seconds
+    wrapper = ["unshare", "--time", f"--monotonic={since}", f"--boottime={since}"]
+    tell = [sys.executable, "-c", "import time; print(time.monotonic())"]
+    told = subprocess.run([*wrapper, *tell], capture_output=True, text=True, check=False)
+    if told.returncode:
+        pytest.skip(f"no time namespaces: {told.stderr}")
+    assert 0 <= float(told.stdout) < seconds + 60, "the clock did not begin again"
+    return wrapper
+
+
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_machine_that_began_again_keeps_every_retry(home, daemon, wait_until, seconds):
+    home.configure(CONFIG.replace('"1s"', '"4s"'), handler=FAILS_ONCE)
+    running = daemon()
+    drop(home, "before")
+    wait_until(lambda: home.records("waiting"), what=running.tail)
+    running.kill()
+
+    daemon.wrapper = after_a_reboot(seconds)
+    running = daemon()
+    drop(home, "after")
+
+    wait_until(lambda: home.names("done") == ["after", "before"], 20, what=running.tail)
+    waited = {each["id"]: seconds_of(each) for each in home.records("waiting")}
+    again = [each for each in home.records("started") if each["attempt"] == 2]
+    assert len(again) == 2
+    assert all(3.9 < seconds_of(each) - waited[each["id"]] < 12 for each in again)
+    assert running.stop() == 0
+
+
+def seconds_of(record):
+    return datetime.fromisoformat(record["at"]).timestamp()
 
 
 @contextlib.contextmanager
