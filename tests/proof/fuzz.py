@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -197,17 +198,16 @@ def by_atheris(target, seconds, corpus):
 def one(name, seconds, corpus):
     """Try one target in this process, and print how often."""
     target = TARGETS[name]
-    try:
-        import atheris  # noqa: F401 - is it there?
-    except ImportError:
-        print(f"number_of_executed_units: {by_chance(target, seconds)}", file=sys.stderr)
-    else:
+    if find_spec("atheris"):
         by_atheris(target, seconds, Path(corpus))
+    else:
+        print(f"number_of_executed_units: {by_chance(target, seconds)}", file=sys.stderr)
 
 
 def run(folder, seconds, names=()):
     """Try each target for so long, and return the row of all."""
-    row, begun = sweeps.Row("fuzz"), time.monotonic()
+    row = sweeps.Row(f"fuzz, by {'atheris' if find_spec('atheris') else 'chance'}")
+    begun = time.monotonic()
     for name in names or TARGETS:
         corpus = tempfile.mkdtemp(dir=folder)
         command = [sys.executable, __file__, "--seconds", str(seconds), "--one", corpus, name]

@@ -68,19 +68,31 @@ def places():
 def cgroup():
     """Make a cgroup with little memory; yield (version, folder), or None where none can be."""
     for version, parent in places():
-        limit, swap, _ = FILES[version]
         folder = parent / f"resumed-proof-{os.getpid()}"
-        with suppress(OSError):
-            folder.mkdir()
+        if limited(version, folder):
             try:
-                (folder / limit).write_text(str(LIMIT_BYTES))
-                with suppress(OSError):  # where nobody counts swap
-                    (folder / swap).write_text(str(LIMIT_BYTES if version == 1 else 0))
                 yield version, folder
             finally:
                 gone(folder)
             return
     yield None
+
+
+def limited(version, folder):
+    """Make a cgroup with little memory, and tell whether that could be done."""
+    limit, swap, _ = FILES[version]
+    try:
+        folder.mkdir()
+    except OSError:
+        return False
+    try:
+        (folder / limit).write_text(str(LIMIT_BYTES))
+    except OSError:
+        folder.rmdir()
+        return False
+    with suppress(OSError):  # where nobody counts swap
+        (folder / swap).write_text(str(LIMIT_BYTES if version == 1 else 0))
+    return True
 
 
 def gone(folder):

@@ -382,6 +382,57 @@ def crc_ignored():
     journal.judge.__defaults__ = (unseal,)
 
 
+def lease_not_asked_again():
+    """Take a file although somebody has opened it since the gate asked."""
+    from resumed.spool import Spool
+
+    real = Spool._move_in
+
+    def move_in(self, one, id_, folder_fd, last):
+        from resumed import stranger
+
+        asked = stranger.has_writer
+        stranger.has_writer = lambda _fd: False
+        try:
+            return real(self, one, id_, folder_fd, last)
+        finally:
+            stranger.has_writer = asked
+
+    Spool._move_in = move_in
+
+
+def answered_before_done():
+    """Answer a wish before it is done."""
+    from resumed.control import Control
+
+    real = Control._do_items
+
+    def do_items(self, wish):
+        self._record(wish.name, wish.verb, [], ok=True)
+        self._recorder.commit()
+        self._record = lambda *_, **__: None
+        try:
+            real(self, wish)
+        finally:
+            del self._record
+
+    Control._do_items = do_items
+
+
+def jobs_never_synced():
+    """Tell of parts what their job's journal has not on the disk."""
+    from resumed.jobbook import JobBook
+
+    def commit(self, *, urgent=False):
+        del urgent
+        self._journal.write()
+        actions, self._waiting = self._waiting, []
+        for action in actions:
+            action()
+
+    JobBook.commit = commit
+
+
 BUGS = {
     each.__name__: each
     for each in (
@@ -412,6 +463,9 @@ BUGS = {
         output_forgotten,
         subfolder_forgotten,
         crc_ignored,
+        lease_not_asked_again,
+        answered_before_done,
+        jobs_never_synced,
     )
 }
 
@@ -439,4 +493,7 @@ FOUND_BY = {
     "output_forgotten": "outputs",
     "damage_called_torn": "damage",
     "crc_ignored": "damage",
+    "lease_not_asked_again": "deeds",
+    "answered_before_done": "wishes",
+    "jobs_never_synced": "power strict",
 }

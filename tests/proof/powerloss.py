@@ -30,6 +30,7 @@ import stage
 import sweeps
 
 SECTOR = 512
+MOMENT = "state/now.json"  # what runs this moment: no call for it, and no promise
 
 
 class Node:
@@ -322,8 +323,18 @@ def record(gold, folder, plant=None, *, one_sync=True):
     )
     if ops is None:
         raise RuntimeError(f"the run to record ended by {sweeps.said(effects)}")
+    left = {path: content for _, path, _, content, _ in stage._entries(home)}
     shutil.rmtree(folder)
-    return disks, ops, before
+    return disks, ops, before, left
+
+
+def astray(disk, left):
+    """Name what a disk to which the whole run was played has otherwise than the run has *left*."""
+    nodes = {path: node for path, node in disk.live.items() if path}
+    known = {path: None if node.dir else disk.now(node) for path, node in nodes.items()}
+    absent = object()
+    paths = sorted((known.keys() | left.keys()) - {MOMENT})
+    return [each for each in paths if known.get(each, absent) != left.get(each, absent)]
 
 
 def effects_text(path):
@@ -402,7 +413,7 @@ def cuts_of_recovery(folder, state, rng, count, seen):
 def run_deep(gold, folder, *, second, limit, seen, seed=2, processes=2, until=None):
     """Cut the power in recoveries, up to *second* times in each; stop at *limit* states."""
     rng = random.Random(seed)
-    disks, ops, before = record(gold, Path(folder) / "record")
+    disks, ops, before, _ = record(gold, Path(folder) / "record")
     firsts = []
     for disk in disks:
         firsts += different(cuts(disk, ops, before, rng, 10), set())
@@ -505,16 +516,20 @@ def run(
     The journal of one is where the sync of a claim covers it, that of the other is not.
     """
     rng, seen = random.Random(seed), set() if seen is None else seen
-    states, count = [], 0
+    states, strays, count = [], [], 0
     for one_sync in (True, False):
         place = Path(folder) / "record"
-        disks, ops, before = record(gold, place, planted.BUGS.get(bug), one_sync=one_sync)
+        disks, ops, before, left = record(gold, place, planted.BUGS.get(bug), one_sync=one_sync)
         disk = disks[model == "ordered"]
         found = list(different(cuts(disk, ops, before, rng, cap, share=share), seen))
+        strays += astray(disk, left)
         count += len(found)
         states += found[-len(found) // 4 :] if late else found
     states = rng.sample(states, min(limit, len(states)))
     row = sweeps.Row(f"power loss, {model}")
+    if strays:
+        row.faults["harness"] = len(strays)
+        row.examples["harness"] = f"the model has otherwise than the run: {strays[:5]}"
     play(row, gold, folder, states, bug=bug, processes=processes, until=until, first=first)
     row.known = count
     return row

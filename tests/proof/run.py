@@ -16,6 +16,7 @@ comes near to that.
 # ruff: noqa: PLR0913 - a proof has many knobs
 
 import argparse
+import functools
 import os
 import pickle
 import random
@@ -42,6 +43,7 @@ import repairs
 import soak
 import stage
 import sweeps
+import wishes
 import workers
 
 COLUMNS = ("lost", "doubled", "refused", "silent", "other", "harness")
@@ -51,7 +53,8 @@ SHOWN = re.compile(r"(<!-- proof: [^\n]*-->\n).*(<!-- end of proof -->)", re.DOT
 
 # What a sweep of the full tier may take, and all of them but those that run beside one another.
 SECONDS = {
-    "kills": 60, "asked": 30, "twice": 60, "short": 150, "errors": 240, "deeds": 60,
+    "kills": 60, "asked": 30, "twice": 60, "short": 150, "errors": 240, "deeds": 90,
+    "looks": 90, "wishes": 60,
     "strict": 300, "ordered": 180, "deep": 500, "outputs": 60, "repairs": 60,
     "reals": 75, "full": 90, "ext4": 150, "xfs": 180, "torn": 400,
 }  # fmt: skip
@@ -72,7 +75,7 @@ class Proof:
         self.calls = sweeps.calls_of(self.gold, Path(folder) / "calls")
         self.seen = set()
         self.patience = 15
-        self.opens = sweeps.calls_of(self.gold, Path(folder) / "calls", opens=True)
+        self.opens = sweeps.calls_of(self.gold, Path(folder) / "calls", how="error")
 
     def until(self, name, quick=1e9):
         """Say when a sweep must stop: after its own seconds, or when all should be over."""
@@ -85,7 +88,8 @@ class Proof:
     def some(self, name, title, cases, quick, **options):
         cases = sweeps.spread(cases, random.Random(f"{self.seed} {name}"))
         options |= {"until": self.until(name, quick), "processes": self.processes}
-        return sweeps.run(title, self.gold, self.folder, cases, **options)
+        gold = options.pop("gold", self.gold)
+        return sweeps.run(title, gold, self.folder, cases, **options)
 
     def kills(self):
         return self.some("kills", "SIGKILL before each call", sweeps.kills(self.calls), 6)
@@ -113,8 +117,25 @@ class Proof:
     def errors(self):
         return self.some("errors", "each call, each error", sweeps.errors(self.opens), 7)
 
+    def looks(self):
+        cases = sweeps.looks(self.gold, Path(self.folder) / "looks")
+        return self.some("looks", "each look, each error", cases, 4)
+
+    @functools.cached_property
+    def wishing(self):
+        return wishes.Gold(self.folder)
+
+    def calls_of_wishes(self):
+        return sweeps.calls_of(self.wishing, Path(self.folder) / "calls")
+
+    def wishes(self):
+        cases = sweeps.kills(self.calls_of_wishes())
+        options = {"gold": self.wishing, "judge_one": wishes.judge_case}
+        return self.some("wishes", "SIGKILL, all wishes", cases, 3, **options)
+
     def deeds(self):
-        return self.some("deeds", "producers between any two calls", sweeps.deeds(self.calls), 4)
+        cases = sweeps.deeds(self.gold, Path(self.folder) / "deeds")
+        return self.some("deeds", "producers between any two calls", cases, 4)
 
     def strict(self):
         return self.power("strict", 6, 4500)
@@ -218,18 +239,23 @@ class Proof:
     def finders(self, bug):
         """Offer sweeps that know of the bug, the likeliest first, each for some seconds."""
 
-        def faulty(cases):
-            self.random.shuffle(cases)
-            return lambda: sweeps.run(
-                bug,
-                self.gold,
-                self.folder,
-                cases,
-                bug=bug,
-                first=True,
-                until=time.monotonic() + self.patience,
-                processes=self.processes,
-            )
+        def faulty(make, gold=None, **options):
+            def sweep():
+                cases = make()
+                self.random.shuffle(cases)
+                return sweeps.run(
+                    bug,
+                    gold or self.gold,
+                    self.folder,
+                    cases,
+                    bug=bug,
+                    first=True,
+                    until=time.monotonic() + self.patience,
+                    processes=self.processes,
+                    **options,
+                )
+
+            return sweep
 
         def dark(model, *, late=False):
             return lambda: powerloss.run(
@@ -251,19 +277,26 @@ class Proof:
                 self.folder, bug=bug, first=True, until=until, processes=self.processes
             )
 
-        syncs = [each for each in sweeps.errors(self.calls, ("EIO",)) if "sync" in each.call]
+        def syncs():
+            every = sweeps.errors(self.calls, ("EIO",))
+            return [each for each in every if "sync" in each.call]
+
+        asked = {"gold": self.wishing, "judge_one": wishes.judge_case}
         every = {
-            "early kills": faulty(sweeps.kills(self.calls)[:24]),
-            "kills": faulty(sweeps.kills(self.calls)),
-            "twice": faulty(self.pairs(300)),
-            "torn": faulty(sweeps.torn(self.calls, 41, 3)),
-            "short": faulty(sweeps.short(self.calls, 41)),
+            "early kills": faulty(lambda: sweeps.kills(self.calls)[:24]),
+            "kills": faulty(lambda: sweeps.kills(self.calls)),
+            "twice": faulty(lambda: self.pairs(300)),
+            "torn": faulty(lambda: sweeps.torn(self.calls, 41, 3)),
+            "short": faulty(lambda: sweeps.short(self.calls, 41)),
             "errors": faulty(syncs),
             "power strict": dark("strict"),
             "power strict, at the end": dark("strict", late=True),
             "power ordered": dark("ordered"),
             "outputs": published,
             "damage": lambda: damage.run(self.gold, self.folder, bug=bug, flips_step=37),
+            "deeds": faulty(lambda: sweeps.deeds(self.gold, Path(self.folder) / "deeds")),
+            "looks": faulty(lambda: sweeps.looks(self.gold, Path(self.folder) / "looks")),
+            "wishes": faulty(lambda: sweeps.kills(self.calls_of_wishes()), **asked),
         }
         first = planted.FOUND_BY.get(bug, "kills")
         return {first: every.pop(first), **every}
@@ -277,6 +310,7 @@ QUICK = (
     "short",
     "errors",
     "deeds",
+    "wishes",
     "strict",
     "ordered",
     "outputs",
@@ -288,7 +322,7 @@ QUICK = (
 # rows of such as need but one each.
 FULL = (
     *("kills", "asked", "twice", "strict", "ordered", "deep", "outputs", "ext4", "xfs"),
-    *("errors", "short", "deeds", "repairs", "reals", "full", "torn"),
+    *("wishes", "deeds", "looks", "errors", "short", "repairs", "reals", "full", "torn"),
 )
 BESIDE = (("workers", "soak"), ("damage", "oom", "fuzz"))
 

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from contextlib import suppress
 from itertools import islice
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import oracle
 import stage
 import sweeps
+import workers
 
 SFTP = next(
     filter(os.path.exists, ("/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server")), ""
@@ -313,6 +315,13 @@ class Soak:
                 os.link(self.home / "failed" / each, self.home / "inbox" / each)
                 os.unlink(self.home / "failed" / each)
 
+    def guarded(self, deed, *arguments):
+        """Go on until the end; who gives up before has troubled nobody since, and that is told."""
+        try:
+            deed(*arguments)
+        except Exception:  # noqa: BLE001 - whatever it is, the row shall show it
+            self.faults.append(f"the harness stumbled: {traceback.format_exc()}")
+
     # the end
 
     def rest(self):
@@ -351,6 +360,7 @@ class Soak:
     def judge(self):
         seen = oracle.look(self.home)
         faults = [*self.faults, *seen.faults, *oracle.leftovers(self.home)]
+        faults += workers.left_running(self.home)
         faults += oracle.judge_jobs(self.home, seen, {})
         names = {each["id"]: each["name"] for each in seen.records if each["kind"] == "claimed"}
         removed = {names.get(each["id"]) for each in seen.records if each["kind"] == "removed"}
@@ -413,8 +423,9 @@ def run(folder, seconds, seed, bug=""):
     """Soak for so long, and return the row of it."""
     soak, begun = Soak(folder, seed, bug), time.monotonic()
     soak.start()
-    threads = [threading.Thread(target=soak.produce, args=(each,)) for each in range(3)]
-    threads += [threading.Thread(target=soak.trouble), threading.Thread(target=soak.administer)]
+    everybody = [(soak.produce, number) for number in range(3)]
+    everybody += [(soak.trouble,), (soak.administer,)]
+    threads = [threading.Thread(target=soak.guarded, args=each) for each in everybody]
     for each in threads:
         each.start()
     time.sleep(seconds)

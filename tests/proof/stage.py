@@ -9,6 +9,7 @@ it, and kills, tears, refuses or records it.
 # ruff: noqa: PLR0913, PLR0917, FBT002 - a sweep has many knobs
 
 import errno
+import fcntl
 import gc
 import io
 import json
@@ -253,6 +254,9 @@ class Faults:
     takes *cut* bytes only), "error" (it fails with *number* and does nothing), or "tear": it is
     the number of a write, of which *cut* bytes are done and told of, with the path. Without
     *at*, everything is only written down in *calls*.
+
+    Only calls that change the disk are counted; for a producer's deeds ("listen" writes them
+    down) every call into the system is, and those alone before which its file is in the inbox.
     """
 
     def __init__(
@@ -266,7 +270,11 @@ class Faults:
         self.happened = False
         self.after_failed_sync = ()
         self.met = False
+        self.open = []
         self.say = lambda _: None
+        self.everywhere = how == "listen" or how in DEEDS
+        self.blind = how in ("look", "blind")
+        self.looking = False
 
     def install(self):
         from resumed import durable
@@ -310,6 +318,32 @@ class Faults:
 
         libc = Libc()
         durable._libc = lambda: libc
+        self._look()
+
+    def _look(self):
+        """Mind the calls that only look at something, too."""
+        if self.everywhere:
+            sys.setprofile(self._hear)
+        if self.blind:
+            for name in LOOKS:
+                module = fcntl if name in ("fcntl", "flock") else os
+                setattr(module, name, self._of_look(getattr(module, name), name))
+
+    def _hear(self, frame, event, function):
+        """Count a call into the system, before it, if a producer could meet its file now."""
+        if event != "c_call" or getattr(function, "__module__", "") not in ("posix", "fcntl"):
+            return
+        name = function.__name__
+        ours = frame.f_code.co_filename == __file__ and name not in REAL
+        if not ours and name != "fspath" and not name.startswith("_"):
+            self._pass(name, frame)
+
+    def _pass(self, name, frame):
+        while frame.f_code.co_filename == __file__:  # what this file puts in a call's place
+            frame = frame.f_back
+        if os.path.lexists(self.home + "inbox/new1"):
+            where = f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
+            self._count(name, f"{where}:{frame.f_lineno}", 0)
 
     def path(self, name, dir_fd=None):
         """Say which path below the home is meant, or None."""
@@ -327,6 +361,13 @@ class Faults:
 
     def enter(self, name, path, size=0):
         """Count a call; return True when it is to fail, or not at all when it is the last."""
+        if self.everywhere and name in ("renameat2", "syncfs"):  # by ctypes, of which nobody tells
+            self._pass(name, sys._getframe())
+        if self.everywhere or self.blind:
+            return False
+        return self._count(name, path, size)
+
+    def _count(self, name, path, size):
         self.calls.append((name, path, size))
         if len(self.calls) != self.at or self.how == "tear":
             return False
@@ -334,11 +375,12 @@ class Faults:
         if self.how == "kill":
             REAL["_exit"](KILLED)
         if self.how in DEEDS:
-            self.met = meddle(Path(self.home, "inbox"), self.how)
+            self.met = meddle(Path(self.home, "inbox"), self.how, self.open)
+            note("meddled", self.how)
         if self.how == "error" and "sync" in name:
             self.ops = []  # what is told from now on is told on the word of a liar
             self.after_failed_sync = self.ops
-        return self.how == "error"
+        return self.how in ("error", "blind")
 
     def report(self):
         """Tell to which call the fault happened, where, and what was told after a failed sync.
@@ -355,6 +397,21 @@ class Faults:
 
     def refuse(self, path):
         raise OSError(self.number, os.strerror(self.number), path)
+
+    def _of_look(self, real, name):
+        def call(about, *arguments, dir_fd=None, **keywords):
+            if dir_fd is not None:
+                keywords["dir_fd"] = dir_fd
+            if not self.looking:
+                self.looking = True
+                by_fd = isinstance(about, int)
+                path = self.fd_path(about) if by_fd else self.path(about, dir_fd)
+                self.looking = False
+                if path is not None and self._count(name, path, 0):
+                    self.refuse(path)
+            return real(about, *arguments, **keywords)
+
+        return call
 
     def _of_fd(self, name):
         def call(fd, *arguments):
@@ -379,7 +436,7 @@ class Faults:
         if self.how == "tear" and self.writes == self.at:
             self.say([path, REAL["write"](fd, bytes(content)[: self.cut])])
             REAL["_exit"](KILLED)
-        if self.happened and len(self.calls) == self.at:
+        if self.how == "short" and self.happened and len(self.calls) == self.at:
             done = REAL["write"](fd, bytes(content)[: self.cut])
             self.op("write", os.fstat(fd).st_ino, os.lseek(fd, 0, 1) - done, bytes(content)[:done])
             return done
@@ -470,10 +527,14 @@ class _Raw(io.RawIOBase):
             os.close(self.fd)
 
 
-DEEDS = ("deleted", "replaced", "linked", "written to")
+LOOKS = (
+    "stat", "lstat", "fstat", "scandir", "listdir", "read", "pread", "readlink", "statvfs",
+    "open", "fcntl", "flock",
+)  # fmt: skip
+DEEDS = ("deleted", "replaced", "linked", "written to", "opened", "moved")
 
 
-def meddle(inbox, deed):
+def meddle(inbox, deed, kept_open):
     """Do what a producer may do to one of its files at any moment; tell if it was there."""
     path = inbox / "new1"
     there = os.path.lexists(path)
@@ -486,6 +547,10 @@ def meddle(inbox, deed):
         REAL["unlink"](path)
     elif there and deed == "linked":
         REAL["link"](path, inbox / "link1")
+    elif there and deed == "moved":
+        REAL["rename"](path, inbox / "moved1")
+    elif there and deed == "opened":
+        kept_open.append(REAL["open"](path, os.O_WRONLY))
     elif there:
         fd = REAL["open"](path, os.O_WRONLY)
         os.pwrite(fd, b"5\n", 4)
@@ -712,11 +777,11 @@ def job(*parts):
     return "\n".join(json.dumps({"id": each}) for each in parts)
 
 
-def ask(home, verb, *ids):
+def ask(home, verb, *ids, **options):
     """Put a request as resumed-ctl would."""
     folder = home / "state" / "requests"
     temporary = folder / ".resumed-ask"
-    temporary.write_text(json.dumps({"verb": verb, "ids": ids}))
+    temporary.write_text(json.dumps({"verb": verb, "ids": ids, **options}))
     temporary.rename(folder / f"{verb}-{ids[0]}.request")
 
 

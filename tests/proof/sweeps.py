@@ -23,7 +23,10 @@ import planted
 import stage
 
 FINE = (0, 1)
+JOURNAL = re.compile(r"state/(journal|jobs/[^/.]*)\.jsonl")
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "EACCES", "EINTR")
+READING = ("open", "stat", "fstat", "read")
+LOOKING_ERRORS = ("EIO", "EACCES", "ENOMEM", "EMFILE")
 END = {
     "done": "done",
     "new": "done",
@@ -248,7 +251,7 @@ def excused(case, call, seen):
     """
     there = {token for token, places in seen.files.items() if places[0].startswith("failed/")}
     closed = {each for each in there if case.error == "EACCES" and each == "mend1\n"}
-    unread = call == "open" and case.error not in ("", "EMFILE", "ENFILE")
+    unread = call in READING and case.error not in ("", "EMFILE", "ENFILE")
     return closed | {each for each in there if unread and parts_of(each)}
 
 
@@ -258,6 +261,14 @@ def tokens_after(tokens, deed, met):
     added = {"new4\n"} if deed == "replaced" else set()
     added |= {"new15\n"} if deed == "written to" and met else set()
     return tokens - lost | added
+
+
+def taken_while_open(effects):
+    """A file that a producer opened for writing while it was in the inbox is not taken."""
+    lines = effects_of(effects)
+    since = lines.index(["meddled", "opened"]) if ["meddled", "opened"] in lines else len(lines)
+    begun = [line for line in lines[since:] if line[:2] == ["begin", "new1"]]
+    return ["SILENT: new1 began while a writer had it open"] if begun else []
 
 
 def judge_case(gold, folder, case):
@@ -270,25 +281,30 @@ def judge_case(gold, folder, case):
     call, path, told, met = answer or (planned, case.place, [], False)
     tokens = tokens_after(gold.tokens, case.how if call else "", met)
     faults = [f"told after a failed sync: SILENT {each}" for each in told]
+    faults += taken_while_open(effects) if case.how == "opened" else []
     if case.how == "error" and "sync" in call and status in FINE:
         faults.append("SILENT: went on after a failed sync")
+    if case.how == "error" and call == "write" and JOURNAL.fullmatch(path) and status in FINE:
+        faults.append("SILENT: went on after a failed write of a journal")
     if status == stage.HUNG:
         faults.append("the run hangs: refused")
     if status == 99:
         faults.append(f"the run ended by {said(effects)}")
     crashes = int(status not in FINE)
+    happened = bool(call)
     if case.second:
-        plan = stage.Faults(home, case.second, "kill")
-        status, _ = stage.drain(home, effects, plan)
-        crashes += status not in FINE
+        crashes += 1
+        happened &= killed_again(home, effects, folder / "count", case.second)
     before, past = len(effects_of(effects)), recorded_done(home, effects)
     faults += recover(home, effects)
     if not any("refused" in each for each in faults):
         judged = {"crashes": crashes, "before": before, "past": past}
-        spared = excused(case, call, oracle.look(home)) if case.how == "error" else frozenset()
-        unasked = case.error == "EACCES" and "requests" in path  # the request is closed to us
+        failing = case.how in ("error", "blind")
+        spared = excused(case, call, oracle.look(home)) if failing else frozenset()
+        unheard = case.error == "EACCES" or case.how == "blind"
+        unasked = unheard and "requests" in path  # the request is closed to us
         found = judge_end(home, effects, tokens, spared=spared, **judged)
-        faults += [each for each in found if not (unasked and "mend7" in each)]
+        faults += [each for each in found if not (unasked and "mend" in each)]
         if case.how == "linked" and met:  # two names of one file are two items
             faults = [each for each in faults if "new1" not in each or "LOST" in each]
         content = (home / "state" / "journal.jsonl").read_bytes()
@@ -297,7 +313,15 @@ def judge_case(gold, folder, case):
             if (home / "state" / "journal.jsonl").read_bytes() != content:
                 faults.append("another start without work changes the journal")
     shutil.rmtree(folder)
-    return bool(call), faults
+    return happened, faults
+
+
+def killed_again(home, effects, folder, number):
+    """Kill the recovery too, before one of its own calls; tell whether that came about."""
+    twin, noted = stage.Scene(home, effects).copy(folder)
+    _, count = stage.drain(twin, noted, stage.Faults(twin), report=lambda it: len(it.calls))
+    status, _ = stage.drain(home, effects, stage.Faults(home, number % (count or 1) + 1))
+    return status == stage.KILLED
 
 
 def judge_asking(gold, folder, case):
@@ -374,10 +398,10 @@ def spread(cases, rng):
     return [case for _, _, case in sorted((turn(each), at, each) for at, each in enumerate(cases))]
 
 
-def calls_of(gold, folder, *, opens=False):
+def calls_of(gold, folder, *, how="kill"):
     """Play the run once without a fault and list its calls."""
     home, effects = gold.copy(folder)
-    plan = stage.Faults(home, how="error" if opens else "kill")
+    plan = stage.Faults(home, how=how)
     _, calls = stage.drain(home, effects, plan, report=lambda faults: faults.calls)
     shutil.rmtree(folder)
     return calls
@@ -423,11 +447,21 @@ def errors(calls, names=ERRORS):
     ]
 
 
-def deeds(calls):
-    """Let a producer do something to its file between any two calls."""
+def looks(gold, folder):
+    """Let each call that only looks at something fail."""
     return [
-        Case(deed, at, call, place=place_of(path))
-        for at, (call, path, _) in enumerate(calls, 1)
+        Case("blind", at, call, error=name, place=place_of(path))
+        for at, (call, path, _) in enumerate(calls_of(gold, folder, how="look"), 1)
+        for name in LOOKING_ERRORS
+        if name != "EMFILE" or call in ("open", "scandir", "listdir")
+    ]
+
+
+def deeds(gold, folder):
+    """Let a producer do something to its file between any two calls into the system."""
+    return [
+        Case(deed, at, call, place=path)
+        for at, (call, path, _) in enumerate(calls_of(gold, folder, how="listen"), 1)
         for deed in stage.DEEDS
     ]
 

@@ -14,7 +14,7 @@ GROUPS = (
     ("short", "errors", "deeds"),
     ("strict", "ordered", "outputs"),
     ("damage", "repairs"),
-    ("reals",),
+    ("reals", "wishes"),
 )
 
 
