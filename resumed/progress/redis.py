@@ -3,7 +3,8 @@
 All keys begin with ``{resumed}:``, so that a cluster keeps them in one slot:
 
     jobs           sorted set of the ids of all jobs
-    job:ID         hash: key, total, named, tolerate, instants, fault, claims of the reduce
+    job:ID         hash: key, total, named, tolerate, instants, fault, claims of the reduce,
+                   claimer: which question the last claim answered
     KEY:metadata   hash: name to JSON               KEY:load     hash: number to payload
     KEY:todo, KEY:done, KEY:lost                    bitmaps; each part is in one of them
     KEY:attempts   hash: number to count            KEY:faults   hash: number to JSON
@@ -12,7 +13,8 @@ All keys begin with ``{resumed}:``, so that a cluster keeps them in one slot:
 
 KEY is drawn when a job is created, so a job that takes a deleted one's id shares nothing
 with it. Parts are staged under KEY, where nobody finds them and they expire after a day,
-until one script publishes the job.
+until one script publishes the job. A client that heard no answer asks the same again: a
+creation and a claim are answered then as they were the first time.
 
 A Redis server may forget its last second in a crash unless it has ``appendonly yes`` and
 ``appendfsync always``: a part that was done is then run again, and a reduce that was
@@ -31,20 +33,25 @@ from resumed.progress.parts import Parts
 
 _PREFIX = "{resumed}:"
 _KINDS = ":metadata :load :todo :done :lost :attempts :faults :leases :results :ids :names"
+_CLAIMING = frozenset({"claim", "complete", "fail", "give_up"})
 _STAGED_SECONDS = 86_400
 _CHUNK = 1000
 _SCRIPT = """
 local prefix, job, verb, part, now = KEYS[1], KEYS[2], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local id = string.sub(job, #prefix + #'job:' + 1)
 local call = redis.call
 local function field(name) return call('HGET', job, name) end
 local key = verb == 'create' and ARGV[4] or field('key')
 if not key then return {'JobDoesNotExist'} end
 local function at(kind) return prefix .. key .. ':' .. kind end
 if verb == 'create' then
-  if field('key') then return {'JobExists'} end
+  if field('key') then return {field('key') == key and 'Created' or 'JobExists'} end
   for kind in string.gmatch(ARGV[5], ':(%S+)') do call('PERSIST', at(kind)) end
   call('HSET', job, 'key', key, 'created', ARGV[3], unpack(ARGV, 6))
-  return {'Created', call('ZADD', prefix .. 'jobs', 0, KEYS[3])}
+  return {'Created', call('ZADD', prefix .. 'jobs', 0, id)}
+end
+if field('claimer') == ARGV[#ARGV] and field('until') and not field('ended') then
+  return {'Reduce', key, field('claims'), field('until')}
 end
 local function sent() return field('ended') or tonumber(field('until') or 0) > now end
 local function ready()
@@ -54,7 +61,7 @@ end
 local function claim(otherwise)
   if sent() or not ready() then return {otherwise} end
   local till = string.format('%.6f', now + tonumber(ARGV[4]))
-  call('HSET', job, 'until', till)
+  call('HSET', job, 'until', till, 'claimer', ARGV[#ARGV])
   return {'Reduce', key, call('HINCRBY', job, 'claims', 1), till}
 end
 local function row(n)
@@ -91,7 +98,7 @@ elseif verb == 'release' then
   return {'Released'}
 elseif verb == 'delete' then
   for kind in string.gmatch(ARGV[4], ':(%S+)') do call('UNLINK', at(kind)) end
-  return {'Deleted', call('ZREM', prefix .. 'jobs', KEYS[3]), call('DEL', job)}
+  return {'Deleted', call('ZREM', prefix .. 'jobs', id), call('DEL', job)}
 elseif verb == 'fail_job' then
   return sent() and {'JobEnded'} or {'Failed', call('HSETNX', job, 'fault', ARGV[4])}
 elseif verb == 'retry' then
@@ -222,13 +229,15 @@ class RedisProgress(base.Progress):
         *arguments: Any,  # noqa: ANN401 - see Raw
     ) -> base.Raw:
         """Run the script."""
-        keys = [_PREFIX, f"{_PREFIX}job:{job_id}", job_id]
+        keys = [_PREFIX, f"{_PREFIX}job:{job_id}"]
         if verb == "describe":
             arguments = tuple(text for pair in arguments[0].items() for text in pair)
         if verb == "begin":
             arguments = (*arguments, base.LAPSED)
         if verb == "delete":
             arguments = (_KINDS,)
+        if verb in _CLAIMING:
+            arguments = (*arguments, uuid4().hex)
         answer = self._script(keys, [verb, part_id or "", f"{now:.6f}", *arguments])
         if answer[0] == "Job":
             for place in (1, 5):

@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import select
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -12,10 +15,12 @@ if os.environ.get("CI") != "true":
     pytest.importorskip("redis", reason="pip install redis")
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from resumed.progress.parts import Parts
 from resumed.progress.redis import RedisProgress
-from resumed.progress.states import Ended, LastPart, ReduceClaimed
+from resumed.progress.states import AlreadyDone, Ended, LastPart, ReduceClaimed
 
 
 @pytest.fixture
@@ -146,3 +151,129 @@ def answers(progress):
             time.sleep(0.02)
         else:
             return
+
+
+class Cutting:
+    """Stand between a client and the server; lose the next answer when told so."""
+
+    def __init__(self, port):
+        self._server = ("127.0.0.1", port)
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port = self._door.getsockname()[1]
+        self.lose = False
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._door.accept()
+                with client, socket.create_connection(self._server) as server:
+                    self._carry(client, server)
+
+    def _carry(self, client, server):
+        while True:
+            ready, _, _ = select.select([client, server], [], [], 10)
+            for each in ready or [client]:
+                piece = each.recv(1 << 20) if ready else b""
+                if not piece:
+                    return
+                if each is server and self.lose:
+                    self.lose = False
+                    return
+                (client if each is server else server).sendall(piece)
+
+    def close(self):
+        self._door.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._door.close()
+
+
+@pytest.fixture
+def cutting(redis_port):
+    with contextlib.closing(Cutting(redis_port)) as between:
+        yield between
+
+
+@pytest.fixture
+def far(progress, cutting):
+    """Open a backend whose client asks again when it hears no answer, as by default it does."""
+    again = Retry(NoBackoff(), 1)
+    keywords = {"retry": again, "retry_on_error": [redis.ConnectionError]}
+    progress.redis.ping()
+    with contextlib.closing(RedisProgress(port=cutting.port, **keywords)) as opened:
+        yield opened
+
+
+def test_a_creation_whose_answer_is_lost_leaves_the_whole_job(far, cutting, monkeypatch):
+    create(far, "before", 1)
+    ask = far.ask
+
+    def lost(verb, *rest):
+        cutting.lose = verb == "create"
+        return ask(verb, *rest)
+
+    monkeypatch.setattr(far, "ask", lost)
+
+    create(far, "job", 3)
+
+    assert [part.payload for part in far.pending("job")] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+def test_the_last_part_is_told_although_the_first_answer_was_lost(far, cutting):
+    create(far, "job", 2)
+    far.complete("job", "0")
+    far.redis.ping()
+
+    cutting.lose = True
+    last = far.complete("job", "1")
+
+    assert isinstance(last, LastPart)
+    assert far.complete("job", "1") == AlreadyDone()
+    assert far.confirm_reduce(last.reduce)
+
+
+def test_a_claim_is_told_although_the_first_answer_was_lost(far, cutting):
+    create(far, "job", 0)
+
+    cutting.lose = True
+    claim = far.claim_reduce("job")
+
+    assert claim.attempt == 1
+    assert far.claim_reduce("job") is None
+
+
+def low_port():
+    """Find a free port, of which the cluster uses the one ten thousand above, too."""
+    for port in range(20_000, 30_000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    return pytest.fail("no port is free")
+
+
+def test_a_server_of_a_cluster_keeps_jobs_too(redis_command):
+    command, port = redis_command[0], low_port()
+    more = ["--port", str(port), "--cluster-enabled", "yes"]
+    server = subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL)
+    try:
+        with contextlib.closing(RedisProgress(port=port)) as progress:
+            answers(progress)
+            progress.redis.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
+            wait_for_cluster(progress)
+            create(progress, "job", 2)
+            progress.complete("job", "0")
+
+            assert isinstance(progress.complete("job", "1"), LastPart)
+            assert [job.id for job in progress.jobs()] == ["job"]
+            progress.delete("job")
+            assert progress.jobs() == []
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for_cluster(progress):
+    until = time.monotonic() + 30
+    while "cluster_state:ok" not in str(progress.redis.execute_command("CLUSTER", "INFO")):
+        assert time.monotonic() < until, "the cluster does not form"
+        time.sleep(0.02)
