@@ -7,10 +7,13 @@ A thousand parts share an item, so that no item grows with its job and 1,000,000
                         shards with parts to do, *broken*: of others, with failed parts;
                         turn, busy, fault, until, claims, ended
     KEY#shard#N         todo and lost: sets of places in the shard; tries: map of place to
-                        [attempts, lease, fault]; changed
+                        [attempts, lease, fault], whose words are cut where many are long;
+                        changed
     KEY#load#N          texts: payloads of 50 parts; names: their ids, where named
     KEY#ids#N           numbers: map of id to number, by the hash of the id, where named
     KEY#part#NUMBER     result and attempts of a part that is done; text: a large payload
+    KEY#text#NUMBER     text: a huge payload, beside which a result has no room; a job that
+                        has one has *huge*
 
 KEY is drawn when a job is created. A job that is ``creating`` does not exist yet for
 anyone; whoever creates it next takes its place. Instants are whole microseconds.
@@ -31,6 +34,10 @@ Row: TypeAlias = Any
 _JOBS = 64
 _LOAD = 50
 _LARGE_BYTES = 4096
+_HUGE_BYTES = 128 << 10
+_TRIES_BYTES = 100_000  # from where on words are cut; many may fail at one time
+_TRY_BYTES = 150
+_MOST_BYTES = 3000
 _EXISTS = "attribute_exists(#key) AND attribute_not_exists(#creating)"
 
 
@@ -59,6 +66,8 @@ class Shards:
         top |= {"named": int(not parts.numbered), "tolerate": tolerate, "creating": 1}
         if parts.total:
             top["open"] = set(range(-(-parts.total // SHARD)))
+        if any(len(entry.text) > _HUGE_BYTES for entry in parts):
+            top["huge"] = 1
         top["metadata"], top["turn"] = dict(metadata), 0
         if not self._reserve(job_id, top):
             return False
@@ -127,6 +136,9 @@ class Shards:
         key = top["key"]
         loads = self.table.read_all({f"{key}#load#{n // _LOAD}" for n in numbers})
         parts = self.table.read_all(f"{key}#part#{n}" for n in numbers)
+        if "huge" in top:
+            for text in self.table.read_all(f"{key}#text#{n}" for n in numbers).values():
+                parts.setdefault(text["id"].replace("#text#", "#part#"), {})["text"] = text["text"]
         return [
             _row(n, shard, loads[f"{key}#load#{n // _LOAD}"], parts.get(f"{key}#part#{n}", {}))
             for n in numbers
@@ -137,13 +149,14 @@ class Shards:
     ) -> Item | None:
         """Change the entry of a part that is to do, if it still is what *shard* says."""
         old = shard["tries"].get(str(place))
+        attempts, until, fault = entry
         same = "#tries.#place = :old" if old else "attribute_not_exists(#tries.#place)"
         return self.table.change(
             shard["id"],
             f"SET #tries.#place = :entry{moves}",
             f"contains(#todo, :place) AND {same}",
             {"place": str(place)},
-            entry=json.dumps(entry),
+            entry=json.dumps([attempts, until, fitting(shard, place, fault)]),
             old=old or "",
             place=place,
             places={place},
@@ -170,6 +183,17 @@ def try_of(shard: Item, place: int) -> list[Any]:
     return entry
 
 
+def fitting(shard: Item, place: int, fault: str | None) -> str | None:
+    """Cut the words of a fault, where the shard would have no room for those of all its parts."""
+    others = (len(text) for at, text in shard["tries"].items() if at != str(place))
+    most_bytes = min(max(_TRIES_BYTES - sum(others), _TRY_BYTES), _MOST_BYTES)
+    for most in (2000, 1000, 300, 100, 30, 10, 0):
+        if fault is None or len(json.dumps(fault)) <= most_bytes:
+            break
+        fault = json.dumps([each[:most] for each in json.loads(fault)])
+    return fault
+
+
 def is_in(shard: Item, number: int, which: str, now: float) -> bool:
     """Tell whether a part is done, lost, or to do and free at *now*."""
     place = number % SHARD
@@ -194,7 +218,9 @@ def _items(key: str, parts: Parts) -> Iterator[Item]:
     slots: dict[int, dict[str, int]] = {}
     for chunk in parts.chunks(_LOAD):
         large = [entry for entry in chunk if len(entry.text) > _LARGE_BYTES]
-        yield from ({"id": f"{key}#part#{entry.number}", "text": entry.text} for entry in large)
+        for entry in large:
+            kind = "text" if len(entry.text) > _HUGE_BYTES else "part"
+            yield {"id": f"{key}#{kind}#{entry.number}", "text": entry.text}
         texts = ["" if entry in large else entry.text for entry in chunk]
         load: Item = {"id": f"{key}#load#{chunk[0].number // _LOAD}", "texts": texts}
         if not parts.numbered:
@@ -216,4 +242,5 @@ def _keys(top: Item) -> Iterator[str]:
     yield from (f"{key}#shard#{place}" for place in range(-(-total // SHARD)))
     yield from (f"{key}#load#{place}" for place in range(-(-total // _LOAD)))
     yield from (f"{key}#ids#{slot}" for slot in range(total // SHARD + 1) if top["named"])
-    yield from (f"{key}#part#{number}" for number in range(total))
+    for kind in ("part", "text") if "huge" in top else ("part",):
+        yield from (f"{key}#{kind}#{number}" for number in range(total))

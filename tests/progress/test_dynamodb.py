@@ -1,6 +1,7 @@
 """Look at what is peculiar to DynamoDB: shards, creations that die, and retries that die."""
 
 import contextlib
+import json
 import os
 import sys
 from uuid import uuid4
@@ -227,3 +228,66 @@ def _why():
     from resumed.progress.errors import JobFault
 
     return JobFault("builtins.OSError", "disk", None, 1, 0.0)
+
+
+ITEM_BYTES = 400_000
+
+
+def weight(attribute):
+    """Count the bytes that an attribute has, names and all."""
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "M":
+            return 3 + sum(len(name) + 1 + weight(each) for name, each in value.items())
+        case "L":
+            return 3 + sum(1 + weight(each) for each in value)
+        case "NS" | "SS":
+            return 3 + sum(1 + len(each) for each in value)
+        case _:
+            return len(str(value).encode())
+
+
+@pytest.mark.parametrize("text", ["no " * 600, '"\\\u2019' * 600, "x" * 200_000])
+def test_a_thousand_failures_with_long_reasons_fit_into_their_shard(progress, text):
+    create(progress, "job", 1000)
+    shard = progress._kept.shards(progress._kept.top("job"), {0})[0]
+    reason = json.dumps(["builtins.ValueError", text])
+    for place in range(999):
+        entry = [12, 1_800_000_000.123456, shards.fitting(shard, place, reason)]
+        shard["tries"][str(place)] = json.dumps(entry)
+    progress._kept.table.write_all([shard])
+
+    for _ in range(3):
+        lease = progress.begin("job", "999")
+        progress.fail(lease, Fault("builtins.ValueError", text))
+
+    (item,) = (item for id_, item in items(progress).items() if "#shard#" in id_)
+    assert weight({"M": item}) < ITEM_BYTES
+    assert progress.part("job", "998").fault.kind.startswith("builtins")
+    assert progress.part("job", "999").attempts == 3
+
+
+def test_a_reason_is_kept_whole_where_there_is_room(progress):
+    create(progress, "job", 1000)
+    fault = Fault("builtins.ValueError", "no " * 600)
+
+    for number in range(5):
+        progress.fail(progress.begin("job", str(number)), fault)
+
+    assert [progress.part("job", str(number)).fault for number in range(5)] == [fault] * 5
+
+
+def test_a_large_payload_leaves_room_for_a_large_result(progress):
+    payload, result = {"x": "p" * 250_000}, "r" * 250_000
+    with Parts([payload, {"x": "p" * 100_000}]) as parts:
+        progress.create("job", parts)
+
+    for part in ("0", "1"):
+        progress.begin("job", part)
+        progress.complete("job", part, result)
+
+    assert max(weight({"M": item}) for item in items(progress).values()) < ITEM_BYTES
+    assert progress.part("job", "0").payload == payload
+    assert [each for _, each in progress.results("job")] == [result, result]
+    progress.delete("job")
+    assert [set(item) for item in items(progress).values()] == [{"id"}]
