@@ -15,6 +15,7 @@ JSON: TypeAlias = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | 
 Record: TypeAlias = dict[str, Any]
 
 
+DEPTH_LIMIT = 100
 _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 # Made once: `encode` makes it anew for each value.
 _pieces = json.encoder.c_make_encoder(  # type: ignore[attr-defined] # not in the stubs
@@ -33,6 +34,19 @@ _pieces = json.encoder.c_make_encoder(  # type: ignore[attr-defined] # not in th
 def to_json(value: JSON) -> str:
     """Write *value* in pure ASCII without a blank, so that any file name survives."""
     return "".join(_pieces(value, 0))
+
+
+def too_deep(text: str, value: JSON) -> bool:
+    """Tell whether *value*, which was read from *text*, has more than `DEPTH_LIMIT` levels.
+
+    Whatever reads or writes it later, from deeper in its own calls, must not run out of stack.
+    """
+    return text.count("[") + text.count("{") > DEPTH_LIMIT and _deeper(value, DEPTH_LIMIT)
+
+
+def _deeper(value: JSON, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(each, levels - 1) for each in inner)
 
 
 class Fact(NamedTuple):

@@ -166,10 +166,13 @@ def _environ(
         environ["RESUMED_STEP"] = step
     if item.job is not None:
         environ["RESUMED_JOB"] = item.job
+    # One variable holds 128 KiB at most; standard input has the part in any case, and the
+    # first line of the file the metadata.
     if isinstance(item, Job):
-        environ["RESUMED_METADATA"] = wire.encode_json(item.metadata)
+        metadata = wire.encode_json(item.metadata)
+        if len(metadata) <= _LONGEST_VARIABLE_BYTES:
+            environ["RESUMED_METADATA"] = metadata
     elif item.job is not None and len(part) <= _LONGEST_VARIABLE_BYTES:
-        # One variable holds 128 KiB at most; standard input has the part in any case.
         environ["RESUMED_PART"] = part.decode("ascii").rstrip("\n")
     return environ
 

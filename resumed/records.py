@@ -2,8 +2,9 @@
 
 Here they are JSON lines; `resumed.tables` reads tables. Records are read one after
 another, however long the file is; a blank line is none. What cannot be a part is told with
-its line, and reading goes on behind it: text that is no UTF-8, no JSON object, has another
-number of columns than the header, has no id, or is longer than a mebibyte.
+its line, and reading goes on behind it: text that is no UTF-8, no JSON object, is nested
+deeper than 100 levels, has another number of columns than the header, has no id, or is longer
+than a mebibyte.
 
 A part is known by its *id*, which is text or a whole number in the field that the
 configuration names (7 and "7" are the same id); without such a field, by a hash of what it
@@ -13,6 +14,8 @@ record stands in the file never matters.
 A file may begin with a line that is no part but tells about the job::
 
     {"resumed-job": {"metadata": {"batch": 17}}}
+
+What it tells is kept in one record: at most 256 KiB of JSON, as the result of a step.
 """
 
 import json
@@ -22,12 +25,14 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeAlias
 
-from resumed.model import JSON, Record
+from resumed.model import DEPTH_LIMIT, JSON, Record, too_deep
 
 LIMIT_BYTES = 1 << 20
+METADATA_LIMIT_BYTES = 256 << 10
 ID_LIMIT = 4096
 ABOUT = "resumed-job"
 BOM = b"\xef\xbb\xbf"
+_TOO_DEEP = f"nested deeper than {DEPTH_LIMIT} levels"
 
 
 class Part(NamedTuple):
@@ -155,15 +160,17 @@ class Lines:
         except (ValueError, RecursionError):
             return
         if isinstance(value, dict) and list(value) == [ABOUT] and isinstance(value[ABOUT], dict):
-            found = value[ABOUT].get("metadata")
-            self.metadata = found if isinstance(found, dict) else {}
+            self.metadata = _metadata(value[ABOUT].get("metadata"))
             self._first = (len(first), 1)
 
     def _parse(
         self, offset: int, number: int, line: bytes, known: Known | None = None
     ) -> Part | Bad:
         try:
-            value = _decode(line.decode())
+            text = line.decode()
+            value = _decode(text)
+            if too_deep(text, value):
+                return bad(offset, number, line, f"is {_TOO_DEEP}")
             if type(value) is dict:
                 return self._part(offset, number, line, value, known)
             fault = "is not a JSON object"
@@ -223,6 +230,22 @@ def canonical(value: dict[str, Any]) -> bytes:
 def about(metadata: dict[str, JSON]) -> Record:
     """Make the line that tells a job's *metadata*."""
     return {ABOUT: {"metadata": metadata}}
+
+
+def _metadata(found: Any) -> dict[str, JSON]:  # noqa: ANN401 - any JSON
+    """Check what a first line tells: it has to fit into a record, and to reach the reduce."""
+    if not isinstance(found, dict):
+        return {}
+    try:
+        text = canonical(found).decode()
+    except (ValueError, RecursionError) as error:
+        raise UnusableError(f"its metadata is no JSON: {error}") from error
+    if too_deep(text, found):
+        raise UnusableError(f"its metadata is {_TOO_DEEP}")
+    if len(text) > METADATA_LIMIT_BYTES:
+        fault = f"has {len(text)} bytes of JSON, more than {METADATA_LIMIT_BYTES}"
+        raise UnusableError(f"its metadata {fault}")
+    return found
 
 
 def _too_long(offset: int, number: int, length: int) -> Bad:

@@ -44,6 +44,7 @@ class Table(Lines):
         if doubled or "" in self._header:
             which = f"{min(doubled)!r} twice" if doubled else "a column without a name"
             raise UnusableError(f"its header has {which}")
+        self._header_bytes = sum(len(name) + 6 for name in self._header)
         self._first = (self._offset, self._number)
 
     def __iter__(self) -> Iterator[Found]:
@@ -68,8 +69,12 @@ class Table(Lines):
         """Read the one record at *offset* again; its line is not known then."""
         self._again.seek(offset)
         texts = (line.decode() for line in iter(self._again.readline, b""))
-        row = next(csv.reader(texts, strict=True), [])
-        self.length_bytes = sum(map(len, row))
+        try:
+            row = next(csv.reader(texts, strict=True), [])
+        except (csv.Error, UnicodeDecodeError) as error:  # it was changed in between
+            return bad(offset, 0, b"", f"is no row: {error}")
+        # Every part has the names as well, and between any two texts there are six bytes.
+        self.length_bytes = self._header_bytes + sum(map(len, row))
         return self._row(offset, 0, row, known)
 
     def _rows(self) -> Iterator[list[str]]:

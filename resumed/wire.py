@@ -10,7 +10,8 @@ A frame is one JSON object on one line of pure ASCII. Four pipes belong to a wor
     {"do":"stepped","id":"...","step":"search"}        the step is durable, go on
     {"do":"go"}                                        the output was read, begin the next
 
-Its end says: finish what was sent, then end. *report*, to the daemon::
+Its end says: finish what was sent, then end. A frame has all steps that an item recorded, so
+it may be long. *report*, to the daemon, in frames of at most 4 MiB::
 
     {"say":"loaded"}   {"say":"load_failed","text":"handler.py:3: NameError: ..."}
     {"say":"began","id":"...","attempt":1}
@@ -43,14 +44,13 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from resumed.model import JSON, Record, to_json
+from resumed.model import DEPTH_LIMIT, JSON, Record, to_json, too_deep
 
 EXIT_ORPHANED = 75
 EXIT_DEAF = 76
 RECALL = b"r"
 STOP = b"s"
 RESULT_LIMIT_BYTES = 256 << 10
-DEPTH_LIMIT = 100
 TEXT_LIMIT = 4096
 FRAME_LIMIT_BYTES = 4 << 20
 READ_BYTES = 64 << 10
@@ -180,15 +180,9 @@ def plain(value: object) -> JSON:
     if len(text) > RESULT_LIMIT_BYTES:
         raise ValueError(f"has {len(text)} bytes of JSON, more than {RESULT_LIMIT_BYTES}")
     returned: JSON = json.loads(text)
-    if text.count("[") + text.count("{") > DEPTH_LIMIT and _deeper(returned, DEPTH_LIMIT):
+    if too_deep(text, returned):
         raise ValueError(f"is JSON nested deeper than {DEPTH_LIMIT} levels")
     return returned
-
-
-def _deeper(value: JSON, levels: int) -> bool:
-    """Tell whether *value* has more levels: what reads it later must not run out of stack."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_deeper(each, levels - 1) for each in inner)
 
 
 def assign(work: Iterable[Work]) -> Iterator[Record]:
