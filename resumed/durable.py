@@ -125,13 +125,13 @@ def move_free(source_fd: int, source: str, target_fd: int, target: str, spare: s
             return name
 
 
-def spare_name(name: str, spare: str) -> str:
-    """Return STEM~spare.EXT, the stem trimmed so that a file system accepts the name."""
+def spare_name(name: str, spare: str, after: str = "") -> str:
+    """Return STEM~spare.EXT and *after*, the stem trimmed so that a file system accepts it."""
     dot = name.rfind(".")
     if dot <= 0 or len(os.fsencode(name[dot:])) > _EXTENSION_LIMIT_BYTES:
         dot = len(name)
     stem, extension = name[:dot], name[dot:]
-    tail = f"~{spare}{extension}"
+    tail = f"~{spare}{extension}{after}"
     return trim(stem, NAME_LIMIT_BYTES - len(os.fsencode(tail))) + tail
 
 

@@ -5,7 +5,8 @@ active/ID.work/MARK        scratch folders of its parts, gone with the outcome o
 active/ID.work/results.jsonl   what its reduce reads
 active/ID.work/lock-GEN    what attempts of the daemon GEN hold shared locks on
 jobs/ID.jsonl              its journal, in jobs/archive/ when it is over
-done/NAME.results.jsonl    its results, when they are asked for
+done/NAME.results.jsonl    its results, when they are asked for; STEM~ID.EXT.results.jsonl,
+                           as its file may be called there, when that is taken
 """
 
 import os
@@ -24,6 +25,7 @@ from resumed.settings import Paths
 from resumed.spool import Spool
 
 _LOCK = "lock-"
+_ENDING = f".{RESULTS}"
 _JOURNAL = re.compile(r"([0-9a-f]{11}-[0-9a-f]{10})\.jsonl")
 
 
@@ -108,11 +110,19 @@ class JobYard:
         except FileNotFoundError:
             return
         try:
-            self._spool.shelve(scratch, RESULTS, _name_of_results(entry.name), entry.id)
+            self._spool.shelve(scratch, RESULTS, self._results_name(entry), entry.id)
         except FileNotFoundError:
             return
         finally:
             os.close(scratch)
+
+    def _results_name(self, entry: Entry) -> str:
+        name = _name_of_results(entry.name)
+        with suppress(StorageError):  # nobody can look there
+            if self._spool.find_kept("done", name) is None:
+                return name
+        folder, slash, last = entry.name.rpartition("/")
+        return folder + slash + durable.spare_name(last, entry.id, _ENDING)
 
     def journals(self) -> list[str]:
         """List the jobs that have a journal which is not archived."""
@@ -131,8 +141,7 @@ class JobYard:
 def _name_of_results(name: str) -> str:
     """Name the results of a job's file; a long name is cut so that the ending stays whole."""
     folder, slash, last = name.rpartition("/")
-    ending = f".{RESULTS}"
-    return f"{folder}{slash}{durable.trim(last, durable.NAME_LIMIT_BYTES - len(ending))}{ending}"
+    return f"{folder}{slash}{durable.trim(last, durable.NAME_LIMIT_BYTES - len(_ENDING))}{_ENDING}"
 
 
 def _made(folder: Path) -> Path:
