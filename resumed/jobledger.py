@@ -141,6 +141,8 @@ class JobLedger:
     def _split(self, r: Record) -> None:
         self.split = r
         self.gone, self._going = frozenset(self._going), set()
+        if r.get("changed") or r.get("gone"):
+            self.reduce.tries.steps = {}
 
     def _count(self, number: int, attempt: int) -> None:
         if attempt > self.roll.attempts[number]:
@@ -187,6 +189,8 @@ class JobLedger:
             self.running.pop(number, None)
         if self.tries:
             self.tries.pop(number, None)
+        if self.reduce.tries.steps:  # they were taken with other results
+            self.reduce.tries.steps = {}
 
     def _failed(self, r: Record) -> None:
         number = self._end(r)
@@ -209,7 +213,8 @@ class JobLedger:
         self.closed = self.fault = None
         if self.reduce.state in ("failed", "waiting"):
             self.reduce.state = "none"
-            self.reduce.tries = Tries(steps=self.reduce.tries.steps)
+            steps = {} if r.get("fresh") else self.reduce.tries.steps
+            self.reduce.tries = Tries(steps=steps)
         one = self.roll.find(unkey(r["key"])[0]) if r["key"] else None
         states = (roll.FAILED, roll.WAITING)
         for state in states:

@@ -89,7 +89,8 @@ class Splitting:
     def _take_double(self, found: Part, number: int) -> None:
         """Merge a record that is there already; another one with its id is a bad line."""
         first = self._lines.at(self._roll.offsets[number])
-        if not isinstance(first, Bad) and (first.id, first.value) == (found.id, found.value):
+        # By its content, too: to Python 1 and true are equal values.
+        if not isinstance(first, Bad) and first[2:] == found[2:]:
             self._merged += 1
             return
         mark = records.bad(0, found.line, b"", "").mark
