@@ -134,10 +134,14 @@ def _pending(site: Site, found: JobView) -> Iterator[str]:
         raise RefusedError(
             f"{path}: {error.strerror}; only an open job has pending parts"
         ) from None
-    known = found.ledger.roll
+    except records.UnusableError as error:
+        raise RefusedError(f"{path}: nothing of it can be read: {error}") from None
+    known, told = found.ledger.roll, set[int]()
     with closing(lines):
         for each in lines:
-            if isinstance(each, records.Part):
+            # The second record with an id is the same part, or none.
+            if isinstance(each, records.Part) and each.mark not in told:
+                told.add(each.mark)
                 number = known.find(each.mark)
                 if number is None or known.states[number] in (roll.PENDING, roll.WAITING):
                     yield each.id
