@@ -54,6 +54,9 @@ class Closing:
             self._close(job, Fault(error["kind"], f"in the reduce: {error['text']}"))
         elif reduce.state == "done":
             self._finish(job)
+        elif job.changed:  # what was added in the meantime must not be lost unseen
+            job.fail_changed()
+            self._skip_rest(job)
         elif not job.gathered and (settings.reduce or settings.results):
             job.gather()
         elif settings.reduce is None:

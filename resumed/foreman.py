@@ -18,12 +18,10 @@ from collections.abc import Callable
 from resumed import jobbook, roll
 from resumed.closing import Closing
 from resumed.entry import Entry
-from resumed.errors import StorageError
-from resumed.gate import OUR_SHORTAGE
 from resumed.jobqueue import JobQueue
 from resumed.jobyard import JobYard
 from resumed.mark import Mark
-from resumed.model import Fault, Open
+from resumed.model import Open
 from resumed.opening import RefusedError, open_job
 from resumed.openjob import REDUCE, SEPARATOR, ChangedError, OpenJob
 from resumed.piecework import THE_REDUCE, Hand, PieceWork
@@ -83,6 +81,9 @@ class Foreman(PieceWork):
         """Work by this configuration from now on."""
         self._closing.settings = config.job or JobSettings(match=())
         self._version = config.version
+        for job in self.jobs.values():
+            if job.ledger.version != config.version:
+                job.book.record("versioned", version=config.version)
         self.fail_job_on = self._closing.settings.fail_job_on
         self.limits = self._runner.limits
 
@@ -115,13 +116,16 @@ class Foreman(PieceWork):
         """Count the parts that wait for another attempt."""
         return sum(job.roll.counts[roll.WAITING] for job in self.jobs.values())
 
+    def leads(self, entry: Entry) -> bool:
+        """Tell whether an item is a job, or will be one when it is taken in."""
+        last = entry.name.rpartition("/")[2]
+        matches = (fnmatch.fnmatchcase(last, each) for each in self._closing.settings.match)
+        return entry.job or (not entry.attempts and any(matches))
+
     def take_in(self, entry: Entry) -> bool:
         """Take in an item that is a job; False for all others."""
-        if not entry.job:
-            last = entry.name.rpartition("/")[2]
-            matches = (fnmatch.fnmatchcase(last, each) for each in self._closing.settings.match)
-            if entry.attempts or not any(matches):
-                return False
+        if not self.leads(entry):
+            return False
         self.queue.add(entry)
         return True
 
@@ -136,7 +140,7 @@ class Foreman(PieceWork):
             try:
                 taken = job.take(count)
             except ChangedError:
-                self._changed(job)
+                job.fail_changed()
                 continue
             given = [self._given(job, number, part) for number, part in taken]
             self._schedule.begin(each.id for each in given)
@@ -152,7 +156,7 @@ class Foreman(PieceWork):
         try:
             assignment = self._given(job, number, job.read(number))
         except ChangedError:
-            self._changed(job)
+            job.fail_changed()
             self._schedule.finish(wire_id)
             return None
         job.book.record("started", **self._hands[wire_id].about())
@@ -174,6 +178,7 @@ class Foreman(PieceWork):
         sliced = False
         for job in list(self.jobs.values()):
             job.wake(now)
+            job.seek()
             if job.slicing and not sliced:
                 sliced = True
                 job.work(SLICE_SECONDS)
@@ -204,9 +209,9 @@ class Foreman(PieceWork):
         """Say when `work` and `commit` have something to do again."""
         if not (self.jobs or self.queue):
             return None
-        if any(job.slicing for job in self.jobs.values()) or self.queue.next(self.jobs, now):
+        if any(job.busy for job in self.jobs.values()) or self.queue.next(self.jobs, now):
             return now
-        times = [self.queue.due(), *(job.due() for job in self.jobs.values())]
+        times = [self.queue.due(now), *(job.due() for job in self.jobs.values())]
         times += [now + jobbook.SYNC_SECONDS for job in self.jobs.values() if job.book.dirty]
         return min((each for each in times if each is not None), default=None)
 
@@ -246,11 +251,6 @@ class Foreman(PieceWork):
             )
         except RefusedError as error:
             self._runner.fail(entry, error.fault)
-        except OSError as error:
-            if error.errno in OUR_SHORTAGE:
-                raise StorageError(str(self.yard.path(entry)), error) from error
-            fault = Fault("unreadable", f"the file cannot be read: {error.strerror}")
-            self._runner.fail(entry, fault)
         else:
             self.jobs[entry.id] = job
             if not isinstance(entry.state, Open):
@@ -291,10 +291,6 @@ class Foreman(PieceWork):
         if number is None:
             raise KeyError(wire_id)
         return job, number
-
-    def _changed(self, job: OpenJob) -> None:
-        text = "the file was changed while its parts were running"
-        job.fail({"error": {"kind": "changed", "text": text}, "part": None, "attempt": 0})
 
     def _mend(self, job: OpenJob) -> None:
         self.yard.lock(job.entry.id)

@@ -7,6 +7,7 @@ before a crash still run is not opened yet.
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 
 from resumed.entry import Entry
 from resumed.jobbook import JobBook
@@ -17,6 +18,7 @@ from resumed.openjob import OpenJob
 MOST_READY = 4
 MOST_OPEN = 100
 BUSY_SECONDS = 1.0
+MARKS_TOGETHER = 10_000
 
 
 class JobQueue:
@@ -56,7 +58,7 @@ class JobQueue:
         """Forget a job; False when it is not here."""
         if entry not in self:
             return False
-        self._queue.remove(entry)
+        self._leave(entry)
         if (book := self._books.pop(entry.id, None)) is not None:
             book.close()
         return True
@@ -64,12 +66,11 @@ class JobQueue:
     def take(self, opened: Mapping[str, OpenJob], now: float) -> Entry | None:
         """Take the next job out that can be opened now."""
         while entry := self.next(opened, now):
-            self._queue.remove(entry)
-            if not self._yard.in_use(entry.id):
-                self._busy.pop(entry.id, None)
-                return entry
-            self._queue.append(entry)
-            self._busy[entry.id] = now + BUSY_SECONDS
+            if self._yard.in_use(entry.id):
+                self._busy[entry.id] = now + BUSY_SECONDS
+                continue
+            self._leave(entry)
+            return entry
         return None
 
     def next(self, opened: Mapping[str, OpenJob], now: float) -> Entry | None:
@@ -82,11 +83,15 @@ class JobQueue:
         for entry in self._queue:
             if entry.name not in names and self._busy.get(entry.id, 0.0) <= now:
                 return entry
+            names.add(entry.name)  # the next one of its name comes after it
         return None
 
-    def due(self) -> float | None:
-        """Say when to look again whether the attempts of before still run."""
-        return min(self._busy.values(), default=None)
+    def due(self, now: float) -> float | None:
+        """Say when to look again whether the attempts of before still run.
+
+        One whose time has come and that cannot be opened waits for another job, not for it.
+        """
+        return min((at for at in self._busy.values() if at > now), default=None)
 
     def trace(self, job_id: str, mark: str, attempt: int) -> None:
         """Note that an attempt of a part had begun when the last daemon died.
@@ -105,7 +110,9 @@ class JobQueue:
             entry, marks = live.get(job_id), self._traces.get(job_id)
             if marks and entry is not None and not isinstance(entry.state, Failed):
                 book = self._books[job_id] = self._yard.book(job_id, self._now)
-                book.record("traced", marks=marks)
+                rest = iter(marks.items())
+                while some := dict(islice(rest, MARKS_TOGETHER)):  # a record has its limit
+                    book.record("traced", marks=some)
                 book.commit(urgent=True)
         self._traces.clear()
 
@@ -123,6 +130,10 @@ class JobQueue:
         """Return the journal of a job that was taken out, to one who closes it."""
         self.book(entry)
         return self._books.pop(entry.id)
+
+    def _leave(self, entry: Entry) -> None:
+        self._queue.remove(entry)
+        self._busy.pop(entry.id, None)
 
     def close(self) -> None:
         """Let go of all."""

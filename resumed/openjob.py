@@ -53,6 +53,7 @@ class OpenJob:
         self.begun: dict[int, tuple[str, int]] = {}
         self.suspects: list[int] = []
         self.reducing = False
+        self.seeking = False
         self.whole = False
         self.told = False
         self.gathered = False
@@ -72,6 +73,11 @@ class OpenJob:
         return self._slices is not None
 
     @property
+    def busy(self) -> bool:
+        """Tell whether there is something to do that waits for nobody."""
+        return self.slicing or self.seeking
+
+    @property
     def ready(self) -> bool:
         """Tell whether a part could be given out now."""
         return self.ledger.fault is None and self.roll.counts[roll.PENDING] > 0
@@ -87,6 +93,11 @@ class OpenJob:
         counts = self.roll.counts
         left = counts[roll.PENDING] + counts[roll.GIVEN] + counts[roll.WAITING]
         return self.whole and not left
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether the file is no longer what it was when the job was opened."""
+        return self._face() != self._first_face
 
     def work(self, seconds: float) -> None:
         """Go on with what is done in slices, for so long."""
@@ -125,7 +136,22 @@ class OpenJob:
     def look_again(self) -> None:
         """Find parts again that are pending once more."""
         self._cursor = 0
+        self.seeking = True
         self._again.clear()
+        # For one that is tried by hand the time that it waited for is none any more.
+        states = self.roll.states
+        self._waiting = [each for each in self._waiting if states[each[1]] == roll.WAITING]
+        heapq.heapify(self._waiting)
+
+    def seek(self) -> None:
+        """Go on a little to the next part that is pending, while there may be one far ahead."""
+        if not self.seeking:
+            return
+        parts = self.roll
+        end = min(self._cursor + _LOOKS, len(parts.order))
+        while self._cursor < end and parts.states[parts.order[self._cursor]] != roll.PENDING:
+            self._cursor += 1
+        self.seeking = self._cursor == end < len(parts.order)
 
     def take(self, count: int) -> list[tuple[int, Part]]:
         """Pick parts to give out.
@@ -133,12 +159,12 @@ class OpenJob:
         Raises:
             ChangedError: The file is not what it was.
         """
-        if self._face() != self._first_face:
+        if self.changed:
             raise ChangedError
         taken: list[tuple[int, Part]] = []
         left = AT_ONCE_BYTES
         while len(taken) < count and left > 0 and (number := self._next()) is not None:
-            part = self.read(number)
+            part = self._read(number)
             self.roll.turn(number, roll.GIVEN)
             taken.append((number, part))
             left -= self.lines.length_bytes
@@ -148,8 +174,13 @@ class OpenJob:
         """Read a part again.
 
         Raises:
-            ChangedError: It is not there any more.
+            ChangedError: The file is not what it was.
         """
+        if self.changed:
+            raise ChangedError
+        return self._read(number)
+
+    def _read(self, number: int) -> Part:
         known = (self.roll.marks[number], self.roll.contents[number])
         part = self.lines.at(self.roll.offsets[number], known)
         if isinstance(part, Bad):
@@ -188,6 +219,11 @@ class OpenJob:
         """Give the whole job up; the first reason stays."""
         if self.ledger.fault is None:
             self.book.record("job_failed", **why)
+
+    def fail_changed(self) -> None:
+        """Give the whole job up because its file is not what it was."""
+        text = "the file was changed while its parts were running"
+        self.fail({"error": {"kind": "changed", "text": text}, "part": None, "attempt": 0})
 
     def _split(self) -> Iterator[None]:
         yield from Splitting(self.book, self.lines, self._place).slices()
@@ -230,6 +266,7 @@ class OpenJob:
             self._cursor += 1
             if parts.states[number] == roll.PENDING:
                 return number
+        self.seeking = self._cursor < len(parts.order)
         return None
 
 

@@ -13,7 +13,7 @@ from resumed import roll, text, verdict
 from resumed.entry import Entry
 from resumed.jobledger import Tries
 from resumed.model import Fact, Identity, Record
-from resumed.openjob import SEPARATOR, OpenJob
+from resumed.openjob import SEPARATOR, ChangedError, OpenJob
 from resumed.policy import names_any
 from resumed.records import key
 from resumed.report import Absent, Began, Busy, End, StepTaken
@@ -132,7 +132,11 @@ class PieceWork:
         """Let parts whose attempts died with the program run beside nobody."""
         for number in job.suspects:
             tries = job.ledger.tries_of(number)
-            part = job.read(number)
+            try:
+                part = job.read(number)
+            except ChangedError:
+                job.fail_changed()
+                break
             charged = as_entry(job.entry, job.roll.attempts[number], tries)
             fact = verdict.crashed_for_good(charged, self.limits.max_crashes, job.book.now())
             if fact is None:
