@@ -135,7 +135,7 @@ class Control:
         return [e for e in chosen if allowed or e.owner == wish.owner]
 
     def _retry(self, entry: Entry, wish: Request) -> str:
-        if entry.job:
+        if entry.job or (wish.replacement is not None and self._jobs.leads(entry)):
             return self._jobs.retry(entry, wish)
         if wish.replacement or wish.items().get(entry.id):
             raise NotNowError("is no job")

@@ -71,8 +71,9 @@ class JobWishes:
         """
         job = self._foreman.jobs.get(entry.id)
         if job is None:
-            if not isinstance(entry.state, Open | Pending) or not self._foreman.queue.forget(entry):
+            if not isinstance(entry.state, Open | Pending) or entry not in self._foreman.queue:
                 raise NotNowError("is not open")
+            self._close_unopened(entry)
             self._runner.fail(entry, Fault("cancelled", "asked for"))
         elif job.reducing or job.ledger.reduce.state == "done":
             raise NotNowError("its reduce is on its way")
@@ -80,6 +81,21 @@ class JobWishes:
             error = {"kind": "cancelled", "text": "asked for"}
             job.fail({"error": error, "part": None, "attempt": 0})
         return "given up; what runs of it ends, the rest is skipped"
+
+    def _close_unopened(self, entry: Entry) -> None:
+        """Give up what this daemon did not open yet; its journal says so, if it has one."""
+        queue = self._foreman.queue
+        if entry.job:
+            try:
+                book = queue.book(entry)
+            except JournalError as error:
+                raise NotNowError(str(error)) from error
+            book.record("closed", error={"kind": "cancelled", "text": "asked for"})
+        queue.forget(entry)
+
+    def leads(self, entry: Entry) -> bool:
+        """Tell whether an item is a job, or will be one when it runs."""
+        return self._foreman.leads(entry)
 
     def _hurry(self, entry: Entry, parts: Sequence[str], *, fresh: bool) -> str:
         """Try parts of an open job now that failed or wait for another attempt."""

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from resumed import verdict
 from resumed.entry import Entry
+from resumed.errors import StorageError
+from resumed.gate import OUR_SHORTAGE
 from resumed.jobbook import JobBook
 from resumed.jobledger import REPAIRED
 from resumed.jobyard import JobYard
@@ -40,6 +42,7 @@ def open_job(  # noqa: PLR0913 - what a job depends on
     Raises:
         RefusedError: It goes to ``failed/``; its journal says so.
         JournalError: A person must look at its journal.
+        StorageError: The disk refused.
     """
     ledger = book.ledger
     if book.torn:
@@ -49,10 +52,12 @@ def open_job(  # noqa: PLR0913 - what a job depends on
     try:
         lines = reader(yard.opener(entry), entry.name, id_field)
     except UnusableError as error:
-        fault = Fault("unusable", f"nothing of the file can be read: {error}")
-        book.record("closed", error={"kind": fault.kind, "text": fault.text})
-        book.close()
-        raise RefusedError(fault) from error
+        raise _refused(book, "unusable", f"nothing of the file can be read: {error}") from error
+    except OSError as error:
+        if error.errno in OUR_SHORTAGE:
+            raise StorageError(str(yard.path(entry)), error) from error
+        fault = f"the file cannot be read: {error.strerror}"
+        raise _refused(book, "unreadable", fault) from error
     if not ledger.opened:
         book.record("job_opened", id=entry.id, name=entry.name, metadata=lines.metadata)
     if ledger.version != version:
@@ -67,6 +72,13 @@ def open_job(  # noqa: PLR0913 - what a job depends on
         path=yard.path(entry),
         lock=yard.lock(entry.id),
     )
+
+
+def _refused(book: JobBook, kind: str, text: str) -> RefusedError:
+    """Close a job of which nothing was begun."""
+    book.record("closed", error={"kind": kind, "text": text})
+    book.close()
+    return RefusedError(Fault(kind, text))
 
 
 def _take_up(entry: Entry, book: JobBook, closed: Record) -> None:

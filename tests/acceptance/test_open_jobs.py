@@ -105,3 +105,25 @@ def test_a_job_does_not_fail_because_no_folder_can_be_made_for_it(home, drain, c
     ctl("retry", "a.jsonl", status=None)
     drain()
     assert home.names("done") == ["a.jsonl"]
+
+
+def test_a_job_that_was_given_up_before_it_was_opened_again_has_failed(home, drain, ctl):
+    ctl("cancel", "a.jsonl", status=None)
+
+    drain()
+
+    assert home.names("failed") == ["a.jsonl"]
+    (info,) = [json.loads(line) for line in ctl("jobs", "ls", "--json").stdout.splitlines()]
+    assert (info["state"], info["error"]["kind"]) == ("failed", "cancelled")
+    ctl("jobs", "wait", "a.jsonl", "--seconds", "5", status=1)
+
+
+def test_a_job_whose_file_was_taken_away_before_it_was_opened_again_is_over(home, drain, ctl):
+    (file,) = (home.path / "active").glob("*/a.jsonl")
+    file.unlink()
+    file.symlink_to("/nowhere")
+
+    drain()
+
+    jobs = [json.loads(line) for line in ctl("jobs", "ls", "--json").stdout.splitlines()]
+    assert [each["state"] for each in jobs if each["state"] == "open"] == []
