@@ -183,6 +183,7 @@ class Assembly(ABC):
         """Forget recorded steps when the handler says that it is another one now."""
         if self.recorder.ledger.version != self.config.version:
             self.recorder.record("versioned", version=self.config.version)
+        self.foreman.note_version()
 
     def _use(self, config: Config) -> None:
         self.config = config

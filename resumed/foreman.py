@@ -81,9 +81,6 @@ class Foreman(PieceWork):
         """Work by this configuration from now on."""
         self._closing.settings = config.job or JobSettings(match=())
         self._version = config.version
-        for job in self.jobs.values():
-            if job.ledger.version != config.version:
-                job.book.record("versioned", version=config.version)
         self.fail_job_on = self._closing.settings.fail_job_on
         self.limits = self._runner.limits
 
@@ -91,6 +88,12 @@ class Foreman(PieceWork):
     def id_field(self) -> str | None:
         """Name the field by which parts are known."""
         return self._closing.settings.id
+
+    def note_version(self) -> None:
+        """Let open jobs forget recorded steps of another version of the handler."""
+        for job in self.jobs.values():
+            if job.ledger.version != self._version:
+                job.book.record("versioned", version=self._version)
 
     # what the runner asks
 
