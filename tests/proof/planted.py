@@ -433,6 +433,13 @@ def jobs_never_synced():
     JobBook.commit = commit
 
 
+def unseen_is_gone():
+    """Take a file for gone when the disk refuses to show it."""
+    from resumed import folders
+
+    folders._none_or_raise = lambda *_: None
+
+
 BUGS = {
     each.__name__: each
     for each in (
@@ -466,6 +473,7 @@ BUGS = {
         lease_not_asked_again,
         answered_before_done,
         jobs_never_synced,
+        unseen_is_gone,
     )
 }
 
@@ -496,4 +504,5 @@ FOUND_BY = {
     "lease_not_asked_again": "deeds",
     "answered_before_done": "wishes",
     "jobs_never_synced": "power strict",
+    "unseen_is_gone": "looks",
 }

@@ -281,6 +281,10 @@ class Proof:
             every = sweeps.errors(self.calls, ("EIO",))
             return [each for each in every if "sync" in each.call]
 
+        def stats():
+            every = sweeps.looks(self.gold, Path(self.folder) / "looks")
+            return [each for each in every if each.call == "stat"]
+
         asked = {"gold": self.wishing, "judge_one": wishes.judge_case}
         every = {
             "early kills": faulty(lambda: sweeps.kills(self.calls)[:24]),
@@ -295,7 +299,7 @@ class Proof:
             "outputs": published,
             "damage": lambda: damage.run(self.gold, self.folder, bug=bug, flips_step=37),
             "deeds": faulty(lambda: sweeps.deeds(self.gold, Path(self.folder) / "deeds")),
-            "looks": faulty(lambda: sweeps.looks(self.gold, Path(self.folder) / "looks")),
+            "looks": faulty(stats),
             "wishes": faulty(lambda: sweeps.kills(self.calls_of_wishes()), **asked),
         }
         first = planted.FOUND_BY.get(bug, "kills")
