@@ -19,7 +19,7 @@ from resumed.launch import Launch
 from resumed.parts import Clocks
 from resumed.pool import READ, WRITE, Pool
 from resumed.recorder import Recorder
-from resumed.report import Loaded, LoadFailed
+from resumed.report import Loaded, LoadFailed, WorkerDied
 from resumed.resume import Resumption
 from resumed.runner import Runner
 from resumed.schedule import Schedule
@@ -27,6 +27,9 @@ from resumed.settings import Config
 from resumed.space import Intermission
 from resumed.spool import Spool
 from resumed.upkeep import Upkeep
+
+# So many more than there are workers may die of the import, one after the other.
+MORE_DEATHS = 2
 
 
 class Assembly(ABC):
@@ -44,6 +47,7 @@ class Assembly(ABC):
         self.load_fault: str | None = None
         self._fallback: tuple[Config, Launch] | None = None
         self._awaited = 0
+        self._deaths = 0
         self._tell = tell
         self._clocks = clocks
         self._stack = ExitStack()
@@ -147,6 +151,7 @@ class Assembly(ABC):
         self._fallback = (self.config, self._launch)
         self._awaited = config.workers
         self.load_fault = None
+        self._deaths = 0
         self._launch = Launch.of(config)
         self._use(config)
         self.pool.reload(self._launch, config.workers)
@@ -165,13 +170,26 @@ class Assembly(ABC):
         if isinstance(report, Loaded):
             self.loaded += 1
             self._awaited -= 1
+            self._deaths = 0
             if self._fallback is not None:
                 # Not before: a handler that cannot be loaded makes no step be repeated.
                 self._note_version()
             if self._awaited <= 0:
                 self._fallback = None
             return
-        self.load_fault = report.text
+        self._refuse(report.text)
+
+    def note_death(self, report: WorkerDied) -> None:
+        """Note that a worker died: one is replaced, but not for ever if the import ends them."""
+        if report.loading and not report.interrupted:
+            self._deaths += 1
+            if self._deaths >= self.config.workers + MORE_DEATHS:
+                self._refuse(report.load_fault)
+
+    def _refuse(self, why: str) -> None:
+        """Hold that the handler cannot be loaded, and go back to the one before, if any."""
+        self._deaths = 0
+        self.load_fault = why
         if self._fallback is not None:
             config, self._launch = self._fallback
             self._fallback = None

@@ -124,8 +124,7 @@ def _check_handler(config: Config) -> list[Mistake]:
                         if isinstance(report, Loaded):
                             return []
                         if isinstance(report, WorkerDied):
-                            fault = f"the handler: its import ended the process: {report.how}"
-                            return [Mistake(config.file, 0, fault)]
+                            return [Mistake(config.file, 0, f"the handler: {report.load_fault}")]
             return [Mistake(config.file, 0, f"the handler was not imported in {LOAD_SECONDS} s")]
         finally:
             pool.close()

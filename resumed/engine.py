@@ -9,7 +9,7 @@ from collections.abc import Callable
 from resumed.assembly import Assembly
 from resumed.entry import Entry
 from resumed.parts import Clocks
-from resumed.report import Loaded, LoadFailed, Report
+from resumed.report import Loaded, LoadFailed, Report, WorkerDied
 from resumed.settings import Config
 
 PUT_AWAY_BATCH = 256
@@ -137,6 +137,8 @@ class Engine(Assembly):
                     self.note_loading(report)
                 case _:
                     self.runner.hear(report)
+                    if isinstance(report, WorkerDied):
+                        self.note_death(report)
 
     def _give_out(self) -> None:
         if not (self.draining or self.space.on):

@@ -155,6 +155,7 @@ class Process:
             queued=tuple(self.assigned),
             how=self._how(out_of_memory=out_of_memory),
             output=self.take_output(),
+            loading=not self.loaded,
             interrupted=self.interrupted,
         )
 

@@ -99,7 +99,8 @@ class WorkerDied:
     """A worker ended unasked: *how* is "signal 11 (SEGV)", "exit 3", "timeout", ...
 
     *id* is the item whose attempt, in *step*, it took with it, None if it ran none;
-    *queued* were sent to it and not begun. *interrupted* tells that `Pool.kill` ended it.
+    *queued* were sent to it and not begun. *loading* tells that it had not imported the handler
+    yet, *interrupted* that `Pool.kill` ended it.
     """
 
     worker: int
@@ -108,7 +109,13 @@ class WorkerDied:
     queued: tuple[str, ...]
     how: str
     output: bytes
+    loading: bool
     interrupted: bool
+
+    @property
+    def load_fault(self) -> str:
+        """Say why the handler was not imported, of one that died while it was *loading*."""
+        return f"its import ended the process: {self.how}"
 
 
 Report: TypeAlias = (

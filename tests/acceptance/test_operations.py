@@ -82,6 +82,31 @@ def test_a_handler_that_cannot_be_loaded_any_more_leaves_the_old_workers(home, d
     wait_until(lambda: home.names("done") == ["a"])
 
 
+def test_a_handler_whose_import_now_ends_its_process_is_refused(home, daemon, ctl, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    daemon()
+    (home.path / "handler.py").write_text("import os; os._exit(5)\n")
+
+    refused = ctl("reload", status=1)
+    drop(home, "a")
+
+    wait_until(lambda: home.names("done") == ["a"])
+    assert "its import ended the process: exit 5" in refused.stdout + refused.stderr
+
+
+def test_one_death_of_an_importing_worker_refuses_no_reload(home, daemon, ctl):
+    home.configure(QUICK, handler=ECHO)
+    daemon()
+    died = home.path / "died"
+    once = f"import os\ntry: os.mkdir({str(died)!r})\nexcept OSError: pass\nelse: os._exit(5)\n"
+    (home.path / "handler.py").write_text(once + ECHO)
+
+    reloaded = ctl("reload")
+
+    assert died.is_dir()
+    assert "reloaded" in reloaded.stdout
+
+
 def test_paths_change_only_by_a_restart(home, daemon, ctl):
     home.configure(QUICK, handler=ECHO)
     daemon()

@@ -337,6 +337,29 @@ def process(item):
     assert (home.path / "before").exists()
 
 
+@pytest.mark.parametrize("program", ["run", "drain"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_handler_whose_import_always_ends_its_process_needs_a_person(
+    home, daemon, drain, program, workers
+):
+    settings = f'handler = "handler:process"\nworkers = {workers}\n'
+    home.configure(settings, handler="import os; os._exit(5)\n")
+    (home.inbox / "a").write_text("text")
+
+    if program == "run":
+        running = daemon.start()
+        status = running.wait()
+        said = running.tail()
+        assert "READY=1" not in running.told()
+    else:
+        ended = drain()
+        status, said = ended.returncode, ended.stderr
+
+    assert status == 78
+    assert "the handler cannot be loaded: its import ended the process: exit 5" in said
+    assert home.names("inbox") == ["a"]
+
+
 def test_failures_are_retried_and_counted(home, drain):
     flag = home.path / "flag"
     handler = (
