@@ -3,6 +3,7 @@
     resumed_items{state="waiting"} 3            gauge, of now
     resumed_ended_items_total{outcome="done"} 120     counter, since the journal began
     resumed_up 1                                gauge, 0 when the daemon is down or hangs
+    resumed_last_drain_timestamp_seconds 1.8e9   gauge, after a drain that ended well
     resumed_alarm{expect="every"} 1             gauge, for each key that [expect] has
 
 Names, units and types follow the conventions of Prometheus. The file is replaced whole, so
@@ -42,6 +43,10 @@ def exposition(
         at = glance.now - numbers["last_arrival_seconds"]
         name = "resumed_last_arrival_timestamp_seconds"
         lines += _family(name, "gauge", "When the last item was claimed.", [("", at)])
+    if glance.drained_at is not None:
+        name = "resumed_last_drain_timestamp_seconds"
+        sentence = "When the last drain ended well, since which no daemon is missed."
+        lines += _family(name, "gauge", sentence, [("", glance.drained_at)])
     if disk is not None:
         name = "resumed_disk_free_bytes"
         lines += _family(name, "gauge", "Free space where items are kept.", [("", disk[0])])

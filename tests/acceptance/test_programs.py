@@ -5,9 +5,11 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 FAIL = "def process(item):\n    raise ValueError(item.name)\n"
 LATER = (
@@ -240,6 +242,24 @@ def test_a_disk_that_is_read_only_is_told_as_what_it_is(home, drain, program):
     assert "mount it for writing" in ended.stderr
     assert "make the folder" not in ended.stderr
     assert "change its owner" not in ended.stderr
+
+
+def test_nobody_is_missed_after_a_drain_that_ended_well(drain, ctl):
+    before = ctl("metrics").stdout
+    drain()
+
+    after = ctl("metrics").stdout
+
+    families = {each.name: each for each in text_string_to_metric_families(after)}
+    drained = families["resumed_last_drain_timestamp_seconds"].samples[0].value
+    assert families["resumed_up"].samples[0].value == 0
+    assert abs(drained - time.time()) < 60
+    assert "last_drain" not in before
+    # The alert needs both: `unless` leaves out what has the second metric.
+    rules = Path(__file__, "../../../packaging/prometheus/resumed.rules.yml").resolve()
+    assert (
+        "expr: resumed_up == 0 unless resumed_last_drain_timestamp_seconds\n" in rules.read_text()
+    )
 
 
 def test_a_drain_with_failures_ends_with_one(home, drain):
