@@ -79,7 +79,8 @@ def drain(
                 return errors.EXIT_LOCKED
             raise
     if terminal or retry_failures or tally.failed or tally.not_ready or tally.waiting:
-        click.echo(_sentence(tally, retry_failures=retry_failures))
+        untried = tally.to_go if daemon.engine.space.on else 0
+        click.echo(_sentence(tally, untried, retry_failures=retry_failures))
     for name in () if retry_failures else tally.not_ready:
         click.echo(f"not ready: {name}")
     if tally.failed:
@@ -136,9 +137,10 @@ def _is_overlap(settings: Config) -> bool:
     return alive.probe(settings.paths.lock, time.time()).state == "up"
 
 
-def _sentence(tally: Tally, *, retry_failures: bool) -> str:
+def _sentence(tally: Tally, untried: int, *, retry_failures: bool) -> str:
     if retry_failures:
-        return f"{tally.done} recovered, {tally.failed + tally.waiting} still failing"
+        told = f"{tally.done} recovered, {tally.failed + tally.waiting} still failing"
+        return f"{told}, {untried} not tried: the intake is paused" if untried else told
     return (
         f"{tally.done} done, {tally.failed} failed, {tally.waiting} waiting, "
         f"{len(tally.not_ready)} not ready"

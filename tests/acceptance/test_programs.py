@@ -404,6 +404,19 @@ def test_failures_are_retried_and_counted(home, drain):
     assert "ValueError: b" in (home.failed / "b.failure.txt").read_text()
 
 
+def test_failures_that_were_taken_up_and_not_tried_are_counted(home, drain):
+    settings = 'handler = "handler:process"\nsettle = 0\n'
+    home.configure(settings, handler="def process(item):\n    raise ValueError\n")
+    (home.inbox / "a").write_text("text")
+    drain()
+    home.configure(settings + 'reserve = "900TB"\n')
+
+    again = drain("--retry-failures", "--strict")
+
+    assert again.returncode == 4
+    assert again.stdout == "0 recovered, 0 still failing, 1 not tried: the intake is paused\n"
+
+
 def test_a_configuration_that_is_missing_needs_a_person(resumed, tmp_path):
     ended = resumed("run", "-c", tmp_path / "none.toml")
 
