@@ -118,7 +118,7 @@ def pending_command(site: Site, job: str, backend: str | None, *, as_json: bool)
         found = source.find(job)
         ids = _pending(site, found) if isinstance(found, JobView) else found.pending()
         for each in ids:
-            show_json(each) if as_json else click.echo(escape(each))
+            show_json({"part": each}) if as_json else click.echo(escape(each))
 
 
 def _pending(site: Site, found: JobView) -> Iterator[str]:

@@ -221,7 +221,7 @@ def test_pending_parts_are_read_from_the_file_wherever_it_is(book, say, paths):
     assert absent.status == 1
     assert "only an open job has pending parts" in absent.err
     assert failed.out == "w\né\n"
-    assert opened.documents == ["w", "é"]
+    assert opened.documents == [{"part": "w"}, {"part": "é"}]
     (paths.active / A / "a.jsonl").unlink()
     end(made)
     assert (say("jobs", "pending", A).status, say("jobs", "pending", A).out) == (0, "")
