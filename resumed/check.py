@@ -12,6 +12,7 @@ from pathlib import Path
 
 from resumed import alive, parts, raised, toml
 from resumed.errors import ConfigError, Mistake
+from resumed.folders import MORE
 from resumed.launch import Launch
 from resumed.pool import Pool
 from resumed.report import Loaded, LoadFailed, WorkerDied
@@ -28,7 +29,8 @@ def check(config: Config) -> list[Mistake]:
     try:
         spool = Spool(config.paths)
     except ConfigError as error:
-        mistakes += error.mistakes
+        # Who reads this has just asked for all of it.
+        mistakes += [replace(each, text=each.text.removesuffix(MORE)) for each in error.mistakes]
     else:
         with_place = config.paths.spool
         mistakes += [Mistake(with_place, 0, problem) for problem in spool.prove()]

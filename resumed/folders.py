@@ -26,6 +26,7 @@ Shelf: TypeAlias = Literal["hold", "done", "failed"]
 
 SPARES_KEPT = 1024
 WORK_SUFFIX = ".work"
+MORE = "; 'resumed check' tells more"
 NO_ORIGINS: Mapping[int, str] = {}
 
 _ID = re.compile(r"[0-9a-f]{11}-[0-9a-f]{10}")
@@ -57,7 +58,7 @@ class Folders:
             try:
                 opened[name] = Folder(path)
             except OSError as error:
-                remedy = "make it, or mend [paths]; 'resumed check' tells more"
+                remedy = f"make it, or mend [paths]{MORE}"
                 mistakes.append(Mistake(path, 0, f"{_said(error)}: {remedy}"))
         if not mistakes:
             apart = (each.path for each in opened.values() if mounts.apart(each.path, paths.active))

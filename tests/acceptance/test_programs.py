@@ -77,8 +77,9 @@ def test_check_tries_the_handler_and_the_folders(resumed, home):
 
     assert checked.returncode == 78
     assert "nothing_of_that_name" in checked.stderr
-    assert str(home.hold) in checked.stderr
+    assert f"{home.hold}: no such file or directory: make it, or mend [paths]\n" in checked.stderr
     assert "chmod o-w" in checked.stderr
+    assert "resumed check" not in checked.stderr
 
 
 def test_check_says_at_once_that_an_import_ends_the_process(resumed, home):
