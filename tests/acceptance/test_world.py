@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -186,6 +187,61 @@ def test_an_inbox_that_is_mounted_over_pauses_and_goes_on_when_it_is_back(home, 
 
     wait_until((home.done / "a").exists, what=running.tail)
     assert running.stop() == 0
+
+
+@pytest.fixture
+def disk(home, tmp_path):
+    """Make a copy of the home, to be mounted there, and a handler that waits for ``go``."""
+    home.configure(
+        'handler = "handler:process"\nworkers = 1\nsettle = 0\nrescan = "1s"\nreserve = 0\n',
+        handler=f"import pathlib, time\n\nPLACE = pathlib.Path({str(tmp_path)!r})\n\n"
+        "def process(item):\n    (PLACE / 'begun').touch()\n"
+        "    while not (PLACE / 'go').exists():\n        time.sleep(0.01)\n",
+    )
+    return shutil.copytree(home.path, tmp_path / "disk")
+
+
+@pytest.fixture
+def taken_away(home, disk, daemon, wait_until):
+    """Take the disk away from a daemon at work; its log is on that disk."""
+    with mounted("--bind", disk, home.path):
+        running = daemon()
+        for name in ("a", "b", "c"):
+            drop(home, name)
+        wait_until(lambda: len(home.records("claimed")) == 3, what=running.tail)
+        wait_until((disk.parent / "begun").exists, what=running.tail)
+    running.log = disk / "daemon.log"
+    return running
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_disk_that_is_taken_away_and_given_back_is_worked_on(home, disk, taken_away, wait_until):
+    shutil.rmtree(home.path)
+    home.path.mkdir()
+    wait_until(lambda: '"intake_paused"' in taken_away.tail(), what=taken_away.tail)
+    (disk.parent / "go").touch()
+    wait_until(lambda: "a" in os.listdir(disk / "done"), what=taken_away.tail)
+
+    with mounted("--bind", disk, home.path):
+        drop(home, "d")
+        wait_until(lambda: home.names("done") == ["a", "b", "c", "d"], what=taken_away.tail)
+        assert taken_away.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_what_lies_below_a_disk_that_is_taken_away_takes_nothing_of_it(
+    home, daemon, taken_away, disk, wait_until
+):
+    drop(home, "elsewhere")
+    (disk.parent / "go").touch()
+
+    assert taken_away.wait() == 74
+    assert "mend the disk" in taken_away.tail()
+    assert (home.names("inbox"), home.names("done")) == (["elsewhere"], [])
+    with mounted("--bind", disk, home.path):
+        again = daemon()
+        wait_until(lambda: home.names("done") == ["a", "b", "c"], what=again.tail)
+        assert again.stop() == 0
 
 
 def test_of_daemons_that_start_at_once_one_works(home, daemon, wait_until):
