@@ -4,6 +4,7 @@ A request is a file, its answer a record. When nobody is there to answer, the re
 where it is: the next start or drain does what it says.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from resumed.paths import Paths
 from resumed.view import Follower, RefusedError
 
 IDS_LIMIT = 2000
+_IDS_BYTES = request.LIMIT_BYTES - 1024  # what else a request says is short
 PATIENCE_SECONDS = 30.0
 _PAUSE_SECONDS = 0.02
 _PROBE_SECONDS = 1.0
@@ -56,10 +58,10 @@ def ask(
     *replacement* names a file in the inbox with which a job goes on.
 
     Raises:
-        RefusedError: This user may not ask.
+        RefusedError: This user may not ask, or not for so much; nothing was submitted.
         StorageError: The disk refused.
     """
-    pieces = [tuple(ids[at : at + IDS_LIMIT]) for at in range(0, len(ids), IDS_LIMIT)] or [()]
+    pieces = list(_pieces(ids)) or [()]
     if replacement is not None:
         options["with"] = replacement
     follower = Follower(paths.journal)
@@ -73,6 +75,27 @@ def ask(
     finally:
         follower.close()
     return [_answer(name, verb, heard.get(name), why) for name in names]
+
+
+def _pieces(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Divide what is asked for among requests; the parts of one job never."""
+    together: dict[str, list[str]] = {}
+    for each in ids:
+        together.setdefault(each.partition("#")[0], []).append(each)
+    piece: list[str] = []
+    left_bytes = _IDS_BYTES
+    for item_id, some in together.items():
+        size_bytes = sum(len(json.dumps(each)) + 2 for each in some)
+        if size_bytes > _IDS_BYTES:
+            why = f"{item_id}: {len(some)} parts are too many to name at a time"
+            raise RefusedError(f"{why}: name some of them, or the job for all that failed")
+        if piece and (len(piece) + len(some) > IDS_LIMIT or size_bytes > left_bytes):
+            yield tuple(piece)
+            piece, left_bytes = [], _IDS_BYTES
+        piece += some
+        left_bytes -= size_bytes
+    if piece:
+        yield tuple(piece)
 
 
 def _submit(paths: Paths, verb: str, ids: tuple[str, ...], options: dict[str, bool | str]) -> str:

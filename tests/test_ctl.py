@@ -699,6 +699,23 @@ def test_many_items_are_asked_for_in_several_requests(say, home, past, monkeypat
     assert sorted(len(wish["ids"]) for wish in wishes) == [1, 2, 2]
 
 
+@pytest.mark.usefixtures("of_all_kinds")
+def test_the_parts_of_a_job_go_into_one_request_or_nothing_is_asked(say, home, past, monkeypatch):
+    """Of two requests the second came when the job was open again, and was refused."""
+    monkeypatch.setattr("resumed.asking.IDS_LIMIT", 2)
+    past.record("job_opened", id=E)
+    past.fail(E, "e.txt", kept_as="e.txt")
+    past.commit()
+
+    many = say("retry", B, *(f"{E}#{number:032}" for number in range(2000)))
+    assert (many.status, "2000 parts are too many" in many.err) == (1, True)
+    assert not list((home.state / "requests").iterdir())
+
+    assert say("retry", B, *(f"{E}#{number:032}" for number in range(900))).status == 0
+    wishes = [json.loads(each.read_text()) for each in (home.state / "requests").iterdir()]
+    assert sorted(len(wish["ids"]) for wish in wishes) == [1, 900]
+
+
 @pytest.mark.parametrize("verb", ["retry", "release"])
 def test_all_is_one_request_that_the_daemon_fills_in(say, home, past, verb):
     past.commit()
