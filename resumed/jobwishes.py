@@ -58,6 +58,8 @@ class JobWishes:
                 return self._reopen(entry, kept_as, parts, wish)
             case Open() if wish.replacement is None:
                 return self._hurry(entry, parts, fresh=wish.fresh)
+            case Open() | Pending() if wish.replacement and not self._lies(wish.replacement):
+                return "goes on with the new file"  # taken in before a crash, and not answered
             case Open():
                 raise NotNowError("is open: cancel it first, then give it another file")
             case _:
@@ -106,6 +108,7 @@ class JobWishes:
             raise NotNowError("is not at its parts now; ask again later")
         before = job.roll.counts[roll.PENDING]
         self._tell_book(job.book, parts, fresh=fresh)
+        job.book.commit(urgent=True)  # the answer must not be durable before it
         job.look_again()
         return f"{plural(job.roll.counts[roll.PENDING] - before, 'part')} tried now"
 
@@ -146,18 +149,33 @@ class JobWishes:
         return "goes on with the new file" if wish.replacement else "taken up again"
 
     def _tell_book(self, book: JobBook, parts: Sequence[str], *, fresh: bool) -> None:
-        """Record what is to be tried again: everything, when no parts are named."""
+        """Record what is to be tried again: everything, when no parts are named.
+
+        A part that is pending in a job that goes on was recorded before a crash, when this was
+        asked first, or would be tried anyhow.
+        """
         known = book.ledger.roll
-        keys: list[str | None] = []
+        keys: list[str | None] = [] if parts else [None]
         for part in parts:
             number = known.find(mark_of(part, self._foreman.id_field))
+            pending = number is not None and known.states[number] == roll.PENDING
+            if pending and book.ledger.closed is None:
+                continue
             if number is None or known.states[number] not in (roll.FAILED, roll.WAITING):
                 bad = part.startswith("line ")
                 remedy = "it has to be mended: give the job a new file" if bad else "nothing failed"
                 raise NotNowError(f"part {part!r} cannot be tried again: {remedy}")
             keys.append(key(known.marks[number], known.contents[number]))
-        for each in keys or [None]:
+        for each in keys:
             book.record("retried", key=each, fresh=fresh)
+
+    def _lies(self, replacement: str) -> bool:
+        """Tell whether a new file is in the inbox still, where its asker laid it."""
+        try:
+            os.stat(replacement, dir_fd=self._spool.inbox.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _lay_by(self, entry: Entry, replacement: str, owner: int) -> None:
         """Move a new file from the inbox into the job's scratch folder, or refuse it.

@@ -284,3 +284,40 @@ def test_a_kill_while_a_job_gets_another_file_leaves_the_old_one_not_in_failed(
     assert kept.pop("a.jsonl") == mended
     assert list(kept.values()) == [spoilt]
     ctl("audit")
+
+
+def test_a_retry_that_a_kill_interrupts_is_done_and_answered_as_what_it_was(home, drain, ctl):
+    """The job's journal had it, the main one not yet: asked again, nothing had failed."""
+    rows = ('{"id":"x","what":"bad"}\n', '{"id":"y","what":"bad"}\n')
+    (home.inbox / "a.jsonl").write_text("".join(rows))
+    drain()
+    ctl("retry", "a.jsonl#x", "a.jsonl#y")
+    dies = DIES.format(module="jobbook", owner="JobBook", name="close")
+    dies = dies.replace("lambda *_: ", "lambda it, close=JobBook.close: close(it) or ")
+    killed = subprocess.run([sys.executable, "-c", dies, str(home.path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not home.records("retried")
+
+    drain()
+
+    [answer] = home.records("answered")
+    assert (answer["ok"], answer["answer"]) == (True, ["a.jsonl: taken up again"])
+    assert sorted(each["part"] for each in job_records(home, "failed")) == ["x", "x", "y", "y"]
+
+
+def test_a_new_file_that_a_kill_left_unanswered_is_not_refused_afterwards(home, drain, ctl):
+    """The record of it was there: asked again, the job had not failed."""
+    (home.inbox / "a.jsonl").write_text('{"id":"b","what":"bad"}\n')
+    drain()
+    fixed = home.path / "fixed.jsonl"
+    fixed.write_text('{"id":"b"}\n')
+    ctl("retry", "a.jsonl", "--with", str(fixed))
+    dies = DIES.format(module="reconcile", owner="Reconciler", name="fetch")
+    killed = subprocess.run([sys.executable, "-c", dies, str(home.path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    drain()
+
+    [answer] = home.records("answered")
+    assert (answer["ok"], answer["answer"]) == (True, ["a.jsonl: goes on with the new file"])
+    assert (home.done / "a.jsonl").read_text() == fixed.read_text()
