@@ -266,7 +266,10 @@ class Progress(ABC):
 
 
 def _describe(metadata: Mapping[str, JSON]) -> dict[str, str]:
-    return {name: encode(value, f"metadata {name!r}") for name, value in metadata.items()}
+    """Write metadata; what is told at a time must fit where one value does."""
+    described = {name: encode(value, f"metadata {name!r}") for name, value in metadata.items()}
+    encode(dict(metadata), "metadata")
+    return described
 
 
 def _fault(fault: Fault | errors.JobFault) -> str:

@@ -539,6 +539,19 @@ def test_large_payloads_and_results_are_kept(progress, create):
     assert list(progress.results("job")) == [("2", large)]
 
 
+def test_metadata_that_is_too_large_together_is_refused_in_words(progress, create):
+    """Embedded, the record of 1 MiB raised a plain ValueError."""
+    much = {f"name {n}": "x" * 200_000 for n in range(6)}
+
+    with pytest.raises(ProgressTypeError, match="metadata: is 1200"):
+        create("job", 1, metadata=much)
+    assert progress.jobs() == []
+    before = create("job", 1)
+    with pytest.raises(ProgressTypeError, match="metadata: is 1200"):
+        progress.describe("job", much)
+    assert progress.job("job") == before
+
+
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, object(), "x" * 300_000])
 def test_what_is_not_json_is_refused_before_anything_is_written(progress, create, value):
     with pytest.raises(ProgressTypeError):
