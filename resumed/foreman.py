@@ -154,9 +154,9 @@ class Foreman(PieceWork):
     def assignment(self, wire_id: str) -> Work | None:
         """Make ready what the schedule gives out: a reduce, or a part that is suspect."""
         job, number = self._locate(wire_id)
-        if number == THE_REDUCE:
-            return self._claim_reduce(job, wire_id)
         try:
+            if number == THE_REDUCE:
+                return self._claim_reduce(job, wire_id)
             assignment = self._given(job, number, job.read(number))
         except ChangedError:
             job.fail_changed()
@@ -268,6 +268,7 @@ class Foreman(PieceWork):
 
     def _claim_reduce(self, job: OpenJob, wire_id: str) -> Assignment:
         """Record, durably, that the reduce is about to be delivered."""
+        job.expect_unchanged()  # it may have waited for long
         attempt = job.ledger.reduce.attempts + 1
         job.book.record("reduce_claimed", attempt=attempt, key=wire_id)
         job.book.commit(urgent=True)

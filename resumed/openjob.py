@@ -12,6 +12,8 @@ from pathlib import Path
 
 from resumed import roll
 from resumed.entry import Entry
+from resumed.errors import StorageError
+from resumed.gate import OUR_SHORTAGE
 from resumed.gathering import RESULTS, gather
 from resumed.jobbook import JobBook
 from resumed.jobledger import Tries
@@ -159,8 +161,7 @@ class OpenJob:
         Raises:
             ChangedError: The file is not what it was.
         """
-        if self.changed:
-            raise ChangedError
+        self.expect_unchanged()
         taken: list[tuple[int, Part]] = []
         left = AT_ONCE_BYTES
         while len(taken) < count and left > 0 and (number := self._next()) is not None:
@@ -176,13 +177,21 @@ class OpenJob:
         Raises:
             ChangedError: The file is not what it was.
         """
+        self.expect_unchanged()
+        return self._read(number)
+
+    def expect_unchanged(self) -> None:
+        """Raise `ChangedError` if the file is no longer what it was."""
         if self.changed:
             raise ChangedError
-        return self._read(number)
 
     def _read(self, number: int) -> Part:
         known = (self.roll.marks[number], self.roll.contents[number])
-        part = self.lines.at(self.roll.offsets[number], known)
+        try:
+            part = self.lines.at(self.roll.offsets[number], known)
+        except OSError as error:
+            self._fail_unreadable(error)
+            raise ChangedError from error  # the first reason stays
         if isinstance(part, Bad):
             raise ChangedError
         return part
@@ -225,9 +234,20 @@ class OpenJob:
         text = "the file was changed while its parts were running"
         self.fail({"error": {"kind": "changed", "text": text}, "part": None, "attempt": 0})
 
+    def _fail_unreadable(self, error: OSError) -> None:
+        """Give the whole job up: at the next start its file could be read no better."""
+        if error.errno in OUR_SHORTAGE:
+            raise StorageError(self._common.path, error) from error
+        text = f"the file cannot be read: {error.strerror}"
+        self.fail({"error": {"kind": "unreadable", "text": text}, "part": None, "attempt": 0})
+
     def _split(self) -> Iterator[None]:
-        yield from Splitting(self.book, self.lines, self._place).slices()
-        self.whole = True
+        try:
+            yield from Splitting(self.book, self.lines, self._place).slices()
+        except OSError as error:
+            self._fail_unreadable(error)
+        else:
+            self.whole = True
 
     def _place(self, number: int, tries: Tries) -> None:
         """Let a part go on where an earlier run left it."""

@@ -1,10 +1,15 @@
+import errno
+import io
 import json
+import os
 import time
+from functools import partial
 
 import pytest
 
 from resumed import openjob, tables
 from resumed.entry import Entry
+from resumed.errors import StorageError
 from resumed.jobbook import JobBook
 from resumed.model import Identity
 from resumed.openjob import ChangedError, OpenJob
@@ -22,14 +27,14 @@ def opened(tmp_path, path):
     """Open a job of so many parts, split to its end."""
     jobs = []
 
-    def make(count):
+    def make(count, file=None):
         path.write_text("".join(json.dumps({"id": f"p{n:06}"}) + "\n" for n in range(count)))
         entry = Entry(ID, path.name, Identity(1, 2, 3), owner=0, claimed_at=0.0)
         book = JobBook(tmp_path, ID, time.time, "0badcafe")
-        lines = tables.reader(lambda: path.open("rb"), path.name, "id")
+        lines = tables.reader(lambda: (file or open)(path, "rb"), path.name, "id")
         job = OpenJob(entry, book, lines, folder=tmp_path, path=path, lock=str(tmp_path))
-        job.work(60)
         jobs.append(job)
+        job.work(60)
         return job
 
     yield make
@@ -111,3 +116,50 @@ def test_a_part_is_not_read_from_a_file_that_was_changed(opened, path, content):
 
     with pytest.raises(ChangedError):
         job.read(0)
+
+
+class Worn(io.BufferedReader):
+    """A file on a worn disk: behind *sound* lines nothing of it can be read."""
+
+    def __init__(self, path, _mode, sound=3, code=errno.EIO):
+        super().__init__(io.FileIO(path))
+        self.sound, self.code = sound, code
+
+    def readline(self, size=-1):
+        self.sound -= 1
+        if self.sound < 0:
+            raise OSError(self.code, os.strerror(self.code))
+        return super().readline(size)
+
+
+def test_a_file_that_cannot_be_read_to_its_end_fails_its_job_alone(opened):
+    """The daemon ended with it, and each of its next starts."""
+    job = opened(10, file=Worn)
+
+    assert not job.slicing
+    assert (job.whole, job.ready) == (False, False)
+    assert job.ledger.fault["error"]["kind"] == "unreadable"
+    assert "Input/output error" in job.ledger.fault["error"]["text"]
+
+
+def test_a_part_that_cannot_be_read_again_fails_its_job_as_unreadable(opened):
+    files = []
+
+    def worn(path, mode):
+        files.append(Worn(path, mode, sound=100))
+        return files[-1]
+
+    job = opened(10, file=worn)
+    for each in files:
+        each.sound = 0
+
+    with pytest.raises(ChangedError):
+        job.take(1)
+    job.fail_changed()
+
+    assert job.ledger.fault["error"]["kind"] == "unreadable"
+
+
+def test_a_want_of_memory_is_no_fault_of_the_file(opened):
+    with pytest.raises(StorageError):
+        opened(10, file=partial(Worn, code=errno.ENOMEM))

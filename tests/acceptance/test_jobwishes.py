@@ -44,6 +44,8 @@ def process(item):
 
 
 def reduce(job):
+    if job.name.startswith("later") and job.attempt == 1:
+        raise TransientError("not now")
     if job.name.startswith("slow"):
         wait_for("calm")
     return len(list(job.results()))
@@ -263,6 +265,22 @@ def test_a_file_that_changes_under_its_job_fails_it(home, running, wait_until):
     assert (
         "changed while its parts were running" in (home.failed / "a.jsonl.failure.txt").read_text()
     )
+
+
+def test_a_file_that_changes_while_its_reduce_waits_fails_its_job(home, daemon, wait_until):
+    """What was added went into done/ unseen, and was never run."""
+    home.configure(CONFIG.replace('"1h"', '"2s"'), handler=HANDLER)
+    running = daemon()
+    drop(home, "later.jsonl", part("x"))
+    wait_until(lambda: job_records(home, "reduce_waiting"), what=running.tail)
+    (path,) = home.path.glob("active/*/later.jsonl")
+    with path.open("a") as file:
+        file.write(json.dumps(part("added")) + "\n")
+
+    wait_until(lambda: home.records("done") or closed(home, "later.jsonl"), what=running.tail)
+
+    assert "the file was changed" in (home.failed / "later.jsonl.failure.txt").read_text()
+    assert not job_records(home, "reduced")
 
 
 def test_a_table_without_a_sensible_header_is_set_aside_with_the_reason(home, running, wait_until):
