@@ -186,11 +186,17 @@ class Item:
 
     def step_of(self, error: BaseException) -> str | None:
         """Tell in which step *error*, or what it was raised from, was raised."""
-        cause: BaseException | None = error
-        while cause is not None and self._fault is not None:
-            if cause is self._fault[1]:
-                return self._fault[0]
-            cause = cause.__cause__ or cause.__context__
+        if self._fault is None:
+            return None
+        step, fault = self._fault
+        seen: set[int] = set()
+        todo: BaseException | None = error
+        # Causes may go round in a circle, and an exception of a handler's own may be false.
+        while todo is not None and id(todo) not in seen:
+            if todo is fault:
+                return step
+            seen.add(id(todo))
+            todo = todo.__context__ if todo.__cause__ is None else todo.__cause__
         return None
 
     def _keep(self, step: str, result: JSON, outputs: set[str]) -> None:

@@ -11,6 +11,7 @@ the interpreter from noticing, the lock on the item is held until it does, and t
 finds the process by its mark.
 """
 
+import errno
 import faulthandler
 import fcntl
 import os
@@ -22,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from resumed import durable, mark, orphans, wire
+from resumed import durable, mark, orphans, streams, wire
 from resumed.attempt import AttemptLocks, holds_only
 from resumed.channel import Channel, LostError
 from resumed.command import MissingError
@@ -206,23 +207,11 @@ class Worker:
     def _restore(self) -> None:
         """Undo what an attempt may have done to what the next one needs."""
         signal.alarm(0)
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):
-                stream.flush()
+        streams.flush()
         for fd, kept in zip(_STANDARD, (self._null, self._output, self._output), strict=True):
             os.dup2(kept, fd)
-        _mend_streams()
+        streams.put_back()
         os.fchdir(self._folder)
-
-
-def _mend_streams() -> None:
-    """Put back the streams that were replaced or closed."""
-    for name, fd in (("stdout", 1), ("stderr", 2)):
-        stream = getattr(sys, f"__{name}__")
-        if stream is None or stream.closed:
-            stream = os.fdopen(fd, "w", buffering=1, errors="backslashreplace", closefd=False)
-            setattr(sys, f"__{name}__", stream)
-        setattr(sys, name, stream)
 
 
 def _plain(result: object) -> JSON:
@@ -233,15 +222,16 @@ def _plain(result: object) -> JSON:
 
 
 def _described(error: BaseException) -> Record:
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the class is the handler's own
-        text = "(an exception that cannot be shown)"
-    number = getattr(error, "errno", None)
+    text, number = "(an exception that cannot be shown)", None
+    with suppress(BaseException):  # the class is the handler's own, whatever it does
+        text = str(error)[: wire.TEXT_LIMIT]
+    with suppress(BaseException):
+        number = getattr(error, "errno", None)
+    known = isinstance(number, int) and number in errno.errorcode
     return {
         "kinds": qualified_names(type(error)),
-        "text": text[: wire.TEXT_LIMIT],
-        "errno": number if isinstance(number, int) else None,
+        "text": text,
+        "errno": number if known else None,
     }
 
 

@@ -135,6 +135,16 @@ def test_so_is_one_that_was_raised_from_it(make):
     assert one.step_of(caught.value) == "a"
 
 
+def test_causes_that_go_round_in_a_circle_are_looked_at_once(make):
+    one = make()
+    with pytest.raises(ValueError):  # noqa: PT011 - any
+        one.step("a", int, "x")
+    first, second = KeyError(), KeyError()
+    first.__cause__, second.__cause__ = second, first
+
+    assert one.step_of(first) is None
+
+
 def test_a_failure_outside_of_steps_has_none(make):
     one = make()
     with pytest.raises(ValueError):  # noqa: PT011 - any

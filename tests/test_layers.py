@@ -31,7 +31,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (2, "alarms config history intake selection space spool"),
     (2, "bookmark compaction progress.parts progress.remaining progress.states"),
     (2, "jobbook recorder skim tally progress.base"),
-    (3, "alert channel command log output report watch progress.jobfile progress.shards"),
+    (3, "alert channel command log output report streams watch progress.jobfile progress.shards"),
     (3, "attempt item process progress.dynamodb progress.embedded progress.handoff progress.redis"),
     (3, "neighbours pool reduction supply"),
     (3, "program"),

@@ -353,6 +353,13 @@ def test_the_end_of_work_lets_it_finish_what_it_has(run):
             "(an exception that cannot be shown)",
             None,
         ),
+        (
+            "class E(Exception):\n  errno = property(lambda self: 1/0)\n  __str__ = exit\n raise E",
+            "handler.process.<locals>.E",
+            "(an exception that cannot be shown)",
+            None,
+        ),
+        ("raise type('E', (Exception,), {'errno': 10**5000})", "handler.E", "", None),
     ],
 )
 def test_whatever_a_handler_raises_is_a_failure_of_the_item(run, source, kind, text, errno):
@@ -409,11 +416,16 @@ def test_what_was_printed_is_read_before_the_next_item_begins(run):
         "os.chdir('/'); os.dup2(os.open('/dev/null', 1), 1)",
         "signal.alarm(1)",
         "sys.stdin = None; sys.stderr = None",
+        "sys.stdout = io.TextIOWrapper(sys.stdout.buffer)",
+        "sys.stdout = io.TextIOWrapper(sys.stdout.detach())",
+        "sys.stderr.buffer.detach()",
+        "del sys.stdout, sys.__stderr__",
+        "sys.stdout = type('Mute', (), {'flush': lambda self: 1 / 0})()",
     ],
 )
 def test_the_next_item_finds_everything_as_it_should_be(run, damage):
     talk = run(
-        "import os, signal, sys, warnings\nwarnings.simplefilter('ignore')\n"
+        "import io, os, signal, sys, warnings\nwarnings.simplefilter('ignore')\n"
         f"def process(item):\n if item.attempt == 1:\n  {damage}\n  return\n"
         " print('out', flush=True); print('err', file=sys.stderr)\n"
         " return [os.getcwd(), os.readlink('/proc/self/fd/0'), signal.alarm(0)]"
@@ -423,6 +435,23 @@ def test_the_next_item_finds_everything_as_it_should_be(run, damage):
     frame = talk.end(attempt=2)
 
     assert frame["result"] == [str(talk.folder / "config"), "/dev/null", 0]
+    assert talk.printed == "out\nerr\n"
+
+
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        "io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')",
+        "codecs.getwriter('utf-8')(sys.stdout.detach())",
+    ],
+)
+def test_a_module_may_wrap_what_it_prints_to(run, wrapping):
+    talk = run(
+        f"import codecs, io, sys\nsys.stdout = {wrapping}\n"
+        "def process(item): print('out', flush=True); print('err', file=sys.stderr)"
+    )
+
+    assert talk.end()["how"] == "returned"
     assert talk.printed == "out\nerr\n"
 
 
