@@ -22,8 +22,9 @@ GRACE_SECONDS = 2.0
 _NOT_THERE = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP}
 )
-# Python ignores the first two, the daemon the third; a program expects none of it.
-_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO)
+# Python ignores the first two, the daemon the third, a function of the handler perhaps the
+# last; a program expects none of it.
+_DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO, signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,8 @@ CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for each end
     """Run a click command; return the exit status, and say on stderr what went wrong."""
     _open_closed_streams()
+    # Who starts us may ignore it; then no process that we start would tell how it ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal cannot show must not end the program.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # text streams

@@ -49,6 +49,25 @@ finally:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+def test_whoever_starts_it_may_ignore_that_children_end(tmp_path):
+    home = tmp_path / "home"
+    resumed = [sys.executable, "-m", "resumed.cli"]
+    deaf = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    deaf += "os.execv(sys.argv[1], sys.argv[1:])"
+    subprocess.run([*resumed, "init", home], check=True, capture_output=True)
+    (home / "resumed.toml").write_text('command = ["true"]\nprobe = ["true"]\nsettle = 0\n')
+    (home / "inbox/a.txt").write_text("content")
+
+    ended = subprocess.run(
+        [sys.executable, "-c", deaf, *resumed, "drain", "--home", home],
+        capture_output=True,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert (home / "done/a.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("program", "line", "told"),
     [
