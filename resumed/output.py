@@ -105,7 +105,8 @@ class Outputs:
                 if not os.path.samestat(ours, _stat(out, published)):
                     continue
                 # Moved first and looked at again: another's file that came meanwhile goes back.
-                aside = durable.move_free(out, published, kept, f"{name}.old", self._id)
+                old = durable.trim(name, durable.NAME_LIMIT_BYTES - len(".old")) + ".old"
+                aside = durable.move_free(out, published, kept, old, self._id)
                 if os.path.samestat(ours, _stat(kept, aside)):
                     os.unlink(aside, dir_fd=kept)
                 else:

@@ -81,6 +81,15 @@ def test_a_step_that_runs_again_replaces_its_own_unrecorded_file(outputs, out):
     assert contents(out) == {"a.jpg": "second"}
 
 
+def test_so_does_one_with_the_longest_name(outputs, out):
+    name = "x" * 251 + ".jpg"
+    make(outputs, name, "first")
+
+    make(outputs, name, "second")
+
+    assert contents(out) == {name: "second"}
+
+
 def test_so_does_one_whose_name_was_taken(outputs, out):
     (out / "a.jpg").write_text("theirs")
     make(outputs, "a.jpg", "first")
