@@ -120,7 +120,8 @@ def load(module: str, function: str) -> Part:
         raise LoadError(_story(error)) from error
     called = getattr(found, function, None)
     if not callable(called):
-        raise LoadError(f"{found.__file__}: no function {function!r} in it")
+        place = getattr(found, "__file__", None) or module  # a folder has none, nor has `sys`
+        raise LoadError(f"{place}: no function {function!r} in it")
     try:
         inspect.signature(called).bind(None)
     except TypeError as error:

@@ -54,6 +54,10 @@ def test_a_refusal_says_where_and_why(module, source, words):
     assert words in refusal(module(source))
 
 
+def test_a_module_without_a_file_is_named():
+    assert refusal("sys") == "sys: no function 'process' in it"
+
+
 def test_a_module_that_is_not_there_is_named():
     assert refusal("no_such_handler") == "ModuleNotFoundError: No module named 'no_such_handler'"
 
