@@ -22,6 +22,8 @@ GRACE_SECONDS = 2.0
 _NOT_THERE = frozenset(
     {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENOTDIR, errno.ELOOP}
 )
+# It is being replaced, or the machine has no room for a process: as little the item's doing.
+_NOT_NOW = frozenset({errno.ETXTBSY, errno.EAGAIN, errno.ENOMEM})
 # Python ignores the first two, the daemon the third, a function of the handler perhaps the
 # last; a program expects none of it.
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO, signal.SIGCHLD)
@@ -40,7 +42,7 @@ class Ended:
 
 
 class MissingError(Exception):
-    """Say that a program is not there, or not executable: a fault of the place."""
+    """Say that a program cannot be had, or not now: a fault of the place."""
 
 
 def run(
@@ -106,7 +108,7 @@ def _spawn(argv: list[str], environ: Mapping[str, str], writer: int, feed: bytes
             setsigdef=_DEFAULT_SIGNALS,
         )
     except OSError as error:
-        if error.errno in _NOT_THERE:
+        if error.errno in _NOT_THERE | _NOT_NOW:
             raise MissingError(f"{argv[0]}: {error.strerror}") from error
         raise
     finally:

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -107,6 +108,17 @@ def test_no_descriptor_of_ours_is_in_it():
 def test_a_program_that_is_not_there_is_the_fault_of_the_place(program):
     with pytest.raises(MissingError, match=program):
         run(program)
+
+
+@pytest.mark.parametrize("number", [errno.ETXTBSY, errno.EAGAIN, errno.ENOMEM])
+def test_so_is_one_that_is_being_replaced_or_that_the_machine_has_no_room_for(monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_spawnp", refuse)  # nothing bounds root's processes for real
+
+    with pytest.raises(MissingError, match=f"true: {os.strerror(number)}"):
+        run("true")
 
 
 def test_arguments_that_are_too_long_are_the_fault_of_the_item():
