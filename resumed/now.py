@@ -21,6 +21,7 @@ from typing import Any
 FILE = "now.json"
 PAGE_BYTES = 1 << 14
 _TRIES = 3
+_MOST = 1e100
 
 
 class Now:
@@ -36,7 +37,7 @@ class Now:
 
     def tell(self, at: float, progress: dict[str, list[float | None]], **facts: object) -> None:
         """Write what is so *at* this moment, if it differs from what was written."""
-        shown = dict(list(progress.items())[:100])
+        shown = {each: far for each, far in list(progress.items())[:100] if _is_far(*far)}
         line = json.dumps({**facts, "progress": shown}, separators=(",", ":"))[1:]
         page = f'{{"at":{at:.3f},{line}'.encode("ascii")
         if self._fd >= 0 and line != self._told and len(page) <= PAGE_BYTES:
@@ -49,6 +50,12 @@ class Now:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _is_far(done: object, total: object) -> bool:
+    """Tell whether a handler told two numbers, or one, that can be reckoned with and shown."""
+    told = (done,) if total is None else (done, total)
+    return all(isinstance(each, int | float) and abs(each) <= _MOST for each in told)
 
 
 def read(state: Path) -> dict[str, Any]:

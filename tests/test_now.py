@@ -24,6 +24,17 @@ def test_where_nothing_can_be_told_nothing_fails(tmp_path):
     assert now.read(tmp_path / "missing") == {}
 
 
+def test_progress_that_is_no_number_to_reckon_with_is_not_told(tmp_path):
+    nonsense = [10**400, float("nan"), float("inf"), "x" * now.PAGE_BYTES, {"a": 1}, None]
+    progress = {f"done{each}"[:9]: [each, 10] for each in nonsense}
+    progress |= {f"of{each}"[:9]: [3, each] for each in nonsense if each is not None}
+    page = Now(tmp_path)
+    page.tell(5.0, {**progress, "i": [3, None]}, watching=True)
+    page.close()
+
+    assert now.read(tmp_path) == {"at": 5.0, "watching": True, "progress": {"i": [3, None]}}
+
+
 def test_what_is_too_long_is_not_told(tmp_path):
     page = Now(tmp_path)
     page.tell(5.0, {}, intake_paused="x" * now.PAGE_BYTES)
