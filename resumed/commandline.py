@@ -38,6 +38,8 @@ def invoke(command: click.Command, name: str) -> int:  # noqa: PLR0911 - one for
     _open_closed_streams()
     # Who starts us may ignore it; then no process that we start would tell how it ended.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # Or block some, and what is blocked reaches neither us nor what we start.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal cannot show must not end the program.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # text streams

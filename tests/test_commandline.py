@@ -68,6 +68,24 @@ def test_whoever_starts_it_may_ignore_that_children_end(tmp_path):
     assert (home / "done/a.txt").exists()
 
 
+@pytest.mark.parametrize("module", ["cli", "ctl"])
+def test_whoever_starts_it_may_block_signals(module):
+    start = f"""\
+import signal, sys
+from resumed import {module}
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+sys.argv = ["it", "--version"]
+try:
+    {module}.main()
+finally:
+    sys.exit(len(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+"""
+
+    ended = subprocess.run([sys.executable, "-c", start], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("program", "line", "told"),
     [
