@@ -37,7 +37,7 @@ class Resumption:
             # A killed predecessor may have moved and recorded a file, and not synced it.
             durable.sync_filesystem(self.spool.fd("active"))
         self._charge_marks(marks)
-        self.runner.record_crashes()
+        self._charge_running()
         origins = self.spool.origins()
         for folder, names in self.spool.active_entries():
             self._adopt(folder, names, origins)
@@ -59,6 +59,12 @@ class Resumption:
                 continue
             if isinstance(entry.state, Pending | Waiting):
                 self.recorder.record("started", id=entry.id, attempt=trace.attempt)
+
+    def _charge_running(self) -> None:
+        """Charge the attempts that the last program took down with it."""
+        for entry in list(self.recorder.ledger.items.values()):
+            if isinstance(entry.state, Running):
+                self.runner.charge_crash(entry, entry.state.attempt)
 
     def _adopt(self, folder: str, names: list[str], origins: Mapping[int, str]) -> None:
         entry = self.recorder.ledger.items.get(folder)

@@ -12,6 +12,7 @@ from resumed import text, verdict
 from resumed.entry import Entry
 from resumed.model import Done, Fact, Failed, Fault, Running, Waiting
 from resumed.neighbours import Jobs, Workers
+from resumed.pledges import Pledges
 from resumed.recorder import Recorder
 from resumed.report import (
     Absent,
@@ -76,6 +77,7 @@ class Runner:
         self._tell = tell
         self._pause = pause
         self._sound = sound
+        self._pledges = Pledges(recorder)
         self.supply = Supply(ahead)
         self._parts_next = False
         self._untold: list[tuple[str, Fact]] = []
@@ -129,7 +131,7 @@ class Runner:
         if not ids:
             return [] if self._parts_next else self.jobs.take(count, now)
         if self._schedule.is_alone(ids[0]):
-            self._start_suspect(ids[0])
+            self._pledges.make(ids[0])
         return [each for each in map(self._assignment, ids) if each is not None]
 
     def tick(self, now: float) -> None:
@@ -151,6 +153,8 @@ class Runner:
         Log lines wait until the record is durable.
         """
         entry = self._recorder.ledger.items[fact.particulars["id"]]
+        if fact.kind == "failed":
+            self._know_again(entry)
         self._recorder.record(fact.kind, **fact.particulars)
         self.progress.pop(entry.id, None)
         match fact.kind:
@@ -166,12 +170,6 @@ class Runner:
             self._recorder.then(self._log)
         self._untold.append((entry.name, fact))
 
-    def record_crashes(self) -> None:
-        """At a start: charge the attempts that the last program took down with it."""
-        for entry in list(self._recorder.ledger.items.values()):
-            if isinstance(entry.state, Running):
-                self.charge_crash(entry, entry.state.attempt)
-
     def charge_crash(self, entry: Entry, attempt: int) -> None:
         """Record one attempt as crashed, and fail its item when that was once too often."""
         self._recorder.record("crashed", id=entry.id, attempt=attempt)
@@ -184,11 +182,11 @@ class Runner:
         """Record a failure that no attempt had."""
         self.apply(verdict.failure(entry, fault, self._recorder.now()))
 
-    def _start_suspect(self, item_id: str) -> None:
-        entry = self._recorder.ledger.items.get(item_id)
-        if entry is not None:
-            self._recorder.record("started", id=item_id, attempt=entry.attempts + 1)
-            self._recorder.commit()
+    def _know_again(self, entry: Entry) -> None:
+        """Record what file it is that fails: a start may have to look for it in ``failed/``."""
+        identity = self._spool.identity(entry.id, entry.name)
+        if identity not in (None, entry.identity):
+            self._recorder.record("claimed", **verdict.anew(entry, identity))
 
     def _assignment(self, item_id: str) -> Work | None:
         entry = self._recorder.ledger.items.get(item_id)
@@ -234,13 +232,14 @@ class Runner:
         if entry is None:
             self._ended_part(report)
             return
+        if isinstance(report.end, Busy | Absent):
+            self._pledges.take_back([entry.id])
+            self._schedule.release(entry.id)
         match report.end:
             case Busy():
-                self._schedule.release(entry.id)
                 due = self._clock() + verdict.BUSY_SECONDS
                 self._schedule.add_waiting(entry.id, entry.name, due)
             case Absent():
-                self._schedule.release(entry.id)
                 self.missing.append(entry)
             case end:
                 if isinstance(end, Returned):
@@ -257,6 +256,7 @@ class Runner:
         self.jobs.finished(report.id, report.end, report.output, scratch=report.scratch)
 
     def _gave_back(self, report: GaveBack) -> None:
+        self._pledges.take_back(report.ids)
         self._schedule.give_back(report.ids)
         self.jobs.gave_back(report.ids)
 

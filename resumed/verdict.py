@@ -159,7 +159,12 @@ def _changed(entry: Entry, identity: Identity, output: str, at: float) -> Fact:
         fault = Fault("changed", "the file was changed again while it was being processed")
         record = failure(entry, fault, at)
         return record._replace(particulars={**record.particulars, "output": output})
-    about = {
+    return Fact("claimed", at, anew(entry, identity))
+
+
+def anew(entry: Entry, identity: Identity) -> Record:
+    """Say what the record says by which an item's file is another one."""
+    return {
         "id": entry.id,
         "name": entry.name,
         "inode": identity.inode,
@@ -168,7 +173,6 @@ def _changed(entry: Entry, identity: Identity, output: str, at: float) -> Fact:
         "owner": entry.owner,
         "changed": True,
     }
-    return Fact("claimed", at, about)
 
 
 def _weigh(end: End, policy: Policy) -> tuple[Fault, bool]:

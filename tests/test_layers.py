@@ -33,7 +33,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     (2, "jobbook recorder skim tally progress.base"),
     (3, "alert channel command log output report streams watch progress.jobfile progress.shards"),
     (3, "attempt item process progress.dynamodb progress.embedded progress.handoff progress.redis"),
-    (3, "neighbours pool reduction supply"),
+    (3, "neighbours pledges pool reduction supply"),
     (3, "program"),
     (3, "worker"),
     (4, "claims progress.places comparison gathering jobs reconcile runner view"),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from resumed import config, mark
+from resumed import config, durable, mark
 from resumed.arrival import Ready, identity_of
 from resumed.engine import Engine
 from resumed.folders import Claimed
@@ -60,6 +60,12 @@ class Wreck:
         for kind, particulars in self.facts:
             recorder.record(kind, **particulars)
         recorder.close()
+
+    def forget_put_away(self):
+        """Cut the journal as a crash does, before the record that a file was put away."""
+        lines = self.paths.journal.read_bytes().splitlines(keepends=True)
+        crash = next(number for number, line in enumerate(lines) if b'"put_away"' in line)
+        self.paths.journal.write_bytes(b"".join(lines[:crash]))
 
     def tree(self):
         """List every file below the folders, with its content; of a sidecar its first line."""
@@ -244,6 +250,35 @@ def test_an_item_that_crashed_too_often_is_set_aside(wreck, restart):
     assert tree == {"failed/a.txt": "text", "failed/a.txt.failure.txt": SIDECAR}
 
 
+def test_a_suspect_that_was_sent_and_not_begun_is_not_charged_at_the_next_start(wreck, wait_until):
+    wreck.claimed(wreck.lay(f"active/{ID}/a.txt"))
+    wreck.started()
+    wreck.write()
+    engine = Engine(config.load(None, home=wreck.home.path), lambda *_, **__: None, CLOCKS)
+    engine.resume()
+    held = durable.open_folder(wreck.paths.active / ID)
+    durable.lock(held)  # as a process does that outlived its attempt
+    engine.pool.start()
+
+    def put_off():
+        for key, events in engine.selector.select(0.1):
+            engine.hear(key.fd, events)
+        engine.turn()
+        return engine.schedule.waiting
+
+    wait_until(put_off)
+    engine.drain()
+    engine.close()
+    os.close(held)
+
+    engine = Engine(config.load(None, home=wreck.home.path), lambda *_, **__: None, CLOCKS)
+    engine.resume()
+    entry = engine.recorder.ledger.items[ID]
+    engine.close()
+
+    assert (entry.crashes, entry.attempts) == (1, 2)
+
+
 def leave_mark(wreck, item_id, attempt):
     """Write what a worker does before it begins, of a process that is long dead."""
     marks = wreck.home.state / "marks"
@@ -369,6 +404,48 @@ def test_a_failed_item_whose_file_was_taken_away_before_its_move_is_gone(wreck, 
     wreck.failed()
 
     assert restart() == ({}, {"failed": 1, "gone": 1}, {})
+
+
+@pytest.mark.parametrize("how", ["put in its place", "written into it"])
+def test_a_file_that_was_changed_again_is_found_where_a_crash_left_it(wreck, home, drain, ctl, how):
+    written = 'item.path.with_name("b")' if how == "put in its place" else "item.path"
+    home.configure(
+        'handler = "handler:process"\nsettle = 0\n',
+        handler=f"""
+def process(item):
+    {written}.write_text("changed" * item.attempt)
+    {written}.rename(item.path)
+""",
+    )
+    wreck.lay("inbox/a.txt")
+    assert drain().returncode == 1
+    ctl("audit")
+    wreck.forget_put_away()
+
+    assert drain().returncode == 0
+
+    ctl("audit")
+    assert home.records("gone") == []
+    assert (home.failed / "a.txt").read_text() == "changedchanged"
+
+
+def test_a_file_that_a_crashing_handler_changed_is_found_where_a_crash_left_it(wreck, restart):
+    wreck.claimed(changed := wreck.lay(f"active/{ID}/a.txt"))
+    changed.write_text("another text")
+    for attempt in (1, 2):
+        wreck.started(attempt)
+        wreck.record("crashed", attempt=attempt)
+    wreck.started(3)
+    wreck.write()
+    engine = Engine(config.load(None, home=wreck.home.path), lambda *_, **__: None, CLOCKS)
+    engine.resume()
+    wreck.forget_put_away()
+    engine.abandon()
+
+    states, counts, _ = restart()
+
+    assert [each.kept_as for each in states.values()] == ["a.txt"]
+    assert "gone" not in counts
 
 
 def test_half_made_sidecars_are_swept_and_nothing_else(wreck, restart):
