@@ -48,6 +48,7 @@ class Assembly(ABC):
         self._fallback: tuple[Config, Launch] | None = None
         self._awaited = 0
         self._deaths = 0
+        self._versions: dict[int, str] = {}  # of the handlers that the workers have loaded
         self._tell = tell
         self._clocks = clocks
         self._stack = ExitStack()
@@ -168,6 +169,9 @@ class Assembly(ABC):
     def note_loading(self, report: Loaded | LoadFailed) -> None:
         """Note that a worker has imported the handler, or could not."""
         if isinstance(report, Loaded):
+            workers = self.pool.workers()
+            self._versions = {pid: its for pid, its in self._versions.items() if pid in workers}
+            self._versions[report.worker] = self.config.version
             self.loaded += 1
             self._awaited -= 1
             self._deaths = 0
@@ -196,6 +200,11 @@ class Assembly(ABC):
             self._use(config)
             self._note_version()
             self.pool.reload(self._launch, config.workers)
+
+    def is_outdated(self, worker: int) -> bool:
+        """Tell whether a worker's handler is of a version whose steps were forgotten."""
+        version = self.recorder.ledger.version
+        return self._versions.get(worker, version) != version
 
     def _note_version(self) -> None:
         """Forget recorded steps when the handler says that it is another one now."""

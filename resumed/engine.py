@@ -9,7 +9,7 @@ from collections.abc import Callable
 from resumed.assembly import Assembly
 from resumed.entry import Entry
 from resumed.parts import Clocks
-from resumed.report import Loaded, LoadFailed, Report, WorkerDied
+from resumed.report import Loaded, LoadFailed, Report, StepTaken, WorkerDied
 from resumed.settings import Config
 
 PUT_AWAY_BATCH = 256
@@ -135,6 +135,9 @@ class Engine(Assembly):
             match report:
                 case Loaded() | LoadFailed():
                     self.note_loading(report)
+                case StepTaken(worker, id_, step) if self.is_outdated(worker):
+                    # Its own attempt goes on with it; the next one is another handler's.
+                    self.pool.acknowledge(worker, id_, step)
                 case _:
                     self.runner.hear(report)
                     if isinstance(report, WorkerDied):

@@ -54,6 +54,46 @@ def test_a_reload_that_lets_subfolders_in_hears_what_arrives_there(home, daemon,
     wait_until((home.done / "sub/after").exists, what=running.tail())
 
 
+STEPPING = """
+import time
+from pathlib import Path
+from resumed import TransientError
+
+PLACE = Path(__file__).parent
+
+def wait_for(name):
+    while not (PLACE / name).exists():
+        time.sleep(0.01)
+
+def step():
+    (PLACE / "begun-VERSION").touch()
+    wait_for("go-VERSION")
+    return "VERSION"
+
+def process(item):
+    found = item.step("find", step)
+    if "VERSION" == "1":
+        raise TransientError("later")
+    return found
+"""
+
+
+def test_a_step_of_an_old_handler_is_not_kept_under_the_new_version(home, daemon, ctl, wait_until):
+    versioned = QUICK + 'version = "{}"\nretry = {{ initial = "10ms" }}\n'
+    home.configure(versioned.format(1), handler=STEPPING.replace("VERSION", "1"))
+    running = daemon()
+    drop(home, "a")
+    wait_until((home.path / "begun-1").exists, what=running.tail)
+    home.configure(versioned.format(2), handler=STEPPING.replace("VERSION", "2"))
+
+    ctl("reload")
+    (home.path / "go-1").touch()
+    (home.path / "go-2").touch()
+
+    wait_until(lambda: home.records("done"), what=running.tail)
+    assert [each["result"] for each in home.records("done")] == ["2"]
+
+
 def test_a_bad_configuration_is_refused_and_the_old_one_stays(home, daemon, ctl, wait_until):
     home.configure(QUICK, handler=ECHO)
     running = daemon()
