@@ -17,11 +17,11 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 from resumed import tally
 from resumed.bulletin import Bulletin
 from resumed.control import Whole
+from resumed.due import Due
 from resumed.engine import Engine
 from resumed.errors import ConfigError, Mistake, ResumedError
 from resumed.log import EventLog
@@ -36,21 +36,6 @@ from resumed.tally import Tally
 
 EXTEND_SECONDS = 30.0
 PING_SECONDS = 30.0
-
-
-@dataclass(slots=True)
-class _Due:
-    """When which of the daemon's own duties is next, on the monotonic clock."""
-
-    ping: float
-    rescan: float
-    status: float | None = None
-    extend: float | None = None
-    interrupt: float | None = None
-
-    def first(self, other: float | None) -> float:
-        times = (other, self.ping, self.rescan, self.status, self.extend, self.interrupt)
-        return min(each for each in times if each is not None)
 
 
 class Daemon:
@@ -72,9 +57,10 @@ class Daemon:
         self._reload = reload
         self._clocks = Clocks(time.time, time.monotonic, random.SystemRandom().getrandbits)
         now = self._clocks.monotonic()
-        self._due = _Due(ping=now, rescan=now + config.rescan_seconds)
+        self._due = Due(ping=now, rescan=now + config.rescan_seconds)
         self._before = (0, 0)
         self._renewing = False
+        self._hung_up = False
 
     def run(self, until: Callable[["Daemon"], bool] | None = None) -> Tally:
         """Work until SIGTERM, or until *until* says that all is done; return what was done.
@@ -180,6 +166,8 @@ class Daemon:
                 self.stop()
                 continue
             self._turn()
+            if self._hung_up and not self.stopping:
+                self._reload_by_signal()
 
     def _turn(self) -> None:
         """Do what is the daemon's own, wait for what comes first, and let the engine turn."""
@@ -206,7 +194,7 @@ class Daemon:
     def _wake(self) -> None:
         for number in self._signals.take():
             if number == signal.SIGHUP:
-                self._reload_by_signal()
+                self._hung_up = True
             else:
                 self.stop()
         self._take_hints()
@@ -255,6 +243,8 @@ class Daemon:
         return "unpaused"
 
     def _reload_by_signal(self) -> None:
+        # Not while a reload is under way, which may have read the configuration before.
+        self._hung_up = False
         self._notifier.reloading()
         # A refusal was told where it was found.
         with suppress(NotNowError):

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "resumed"
 ROWS: tuple[tuple[int, str], ...] = (
     (0, "errors paths text"),
     (1, "durable events journald memory model notify orphans settings signals stranger terminal"),
-    (1, "alive filesystem mark mounts now owner pace roll toml when writers"),
+    (1, "alive due filesystem mark mounts now owner pace roll toml when writers"),
     (
         2,
         "arrival entry hints listing place finding policy records reference request rules schedule",

@@ -94,6 +94,55 @@ def test_a_step_of_an_old_handler_is_not_kept_under_the_new_version(home, daemon
     assert [each["result"] for each in home.records("done")] == ["2"]
 
 
+LOADING = """
+import time
+from pathlib import Path
+
+PLACE = Path(__file__).parent
+(PLACE / "loading-VERSION").touch()
+while not (PLACE / "load-VERSION").exists():
+    time.sleep(0.01)
+
+def process(item):
+    return "VERSION"
+"""
+
+
+def test_a_hangup_during_a_reload_is_followed_by_another_reload(home, daemon, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    running = daemon()
+    home.configure(QUICK, handler=LOADING.replace("VERSION", "1"))
+    running.signal(signal.SIGHUP)
+    wait_until((home.path / "loading-1").exists, what=running.tail)
+    home.configure(QUICK, handler=LOADING.replace("VERSION", "2"))
+
+    running.signal(signal.SIGHUP)
+    (home.path / "load-1").touch()
+
+    wait_until((home.path / "loading-2").exists, what=running.tail)
+    (home.path / "load-2").touch()
+    wait_until(lambda: running.told().count("READY=1") == 3, what=running.tail)
+    drop(home, "a")
+    wait_until(lambda: home.records("done"), what=running.tail)
+    assert [each["result"] for each in home.records("done")] == ["2"]
+
+
+def test_no_hangup_makes_a_reload_that_is_under_way_look_ready(home, daemon, wait_until):
+    home.configure(QUICK, handler=ECHO)
+    running = daemon()
+    home.configure(QUICK, handler=LOADING.replace("VERSION", "1"))
+    running.signal(signal.SIGHUP)
+    wait_until((home.path / "loading-1").exists, what=running.tail)
+
+    running.signal(signal.SIGHUP)
+    drop(home, "a")  # by the old worker, after the signal was heard
+    wait_until(lambda: home.records("done"), what=running.tail)
+
+    assert running.told().count("READY=1") == 1
+    (home.path / "load-1").touch()
+    wait_until(lambda: running.told().count("READY=1") == 3, what=running.tail)
+
+
 def test_a_bad_configuration_is_refused_and_the_old_one_stays(home, daemon, ctl, wait_until):
     home.configure(QUICK, handler=ECHO)
     running = daemon()
