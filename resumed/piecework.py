@@ -118,6 +118,8 @@ class PieceWork:
                 hand.job.book.record("reduce_interrupted", attempt=hand.attempt)
             elif not self._schedule.knows(wire_id):
                 hand.job.give_back(hand.number)
+            else:
+                self._take_back(hand)
 
     def tell_split(self, job: OpenJob) -> None:
         """Tell once what was found in a file, after all of it was read."""
@@ -163,7 +165,14 @@ class PieceWork:
             hand.job.book.record("reduce_interrupted", attempt=hand.attempt)
             self._schedule.add_waiting(hand.key, hand.key, due)
         else:
+            self._take_back(hand)
             hand.job.put_off(hand.number, due)
+
+    def _take_back(self, hand: Hand) -> None:
+        """Record that a suspect did not begin: before it was sent, its attempt was recorded."""
+        if hand.number in hand.job.ledger.running:
+            hand.job.book.record("interrupted", **hand.about())
+            hand.job.roll.turn(hand.number, roll.GIVEN)
 
     def _mend(self, job: OpenJob) -> None:
         """Make the folder again that attempts lock, should somebody have removed it."""

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -11,6 +12,10 @@ import sys
 import time
 
 import pytest
+
+from resumed import config, durable
+from resumed.engine import Engine
+from resumed.parts import Clocks
 
 CONFIG = """
 handler = "handler:process"
@@ -96,6 +101,38 @@ def test_a_part_that_takes_the_daemon_down_fails_and_the_others_go_on(home, star
     assert (failed["part"], failed["error"]["kind"]) == ("x", "crashed")
     assert len(job_records(home, "done")) == 20
     assert second.stop() == 0
+
+
+def test_a_suspect_part_that_was_sent_and_not_begun_is_not_charged_at_the_next_start(
+    home, started, wait_until
+):
+    home.configure(CONFIG.replace("max_crashes = 1", "max_crashes = 3"), handler=HANDLER)
+    drop(home, "a.jsonl", {"id": "x", "what": "kill"})
+    assert started().wait() == -9
+    clocks = Clocks(time.time, time.monotonic, random.Random(1).getrandbits)
+    engine = Engine(config.load(None, home=home.path), lambda *_, **__: None, clocks)
+    (job_id,) = engine.recorder.ledger.items
+    engine.resume()
+    held = durable.open_folder(engine.foreman.yard.lock(job_id))
+    durable.lock(held)  # as a process does that outlived its attempt
+    engine.pool.start()
+
+    def put_off():
+        for key, events in engine.selector.select(0.1):
+            engine.hear(key.fd, events)
+        engine.turn()
+        return engine.foreman.waiting
+
+    wait_until(put_off)
+    engine.drain()
+    engine.close()
+    os.close(held)
+    (home.path / "calm").touch()
+
+    second = started()
+    wait_until((home.done / "a.jsonl").exists, what=second.tail)
+
+    assert [each["attempt"] for each in job_records(home, "crashed")] == [1]
 
 
 def test_a_reduce_that_takes_the_daemon_down_fails_its_job_and_may_be_retried(
