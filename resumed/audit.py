@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resumed import sidecar, story, view
-from resumed.durable import TEMPORARY_PREFIX
+from resumed.durable import TEMPORARY_PREFIX, spare_name
 from resumed.entry import Entry
 from resumed.ledger import Ledger
 from resumed.model import Done, Failed, Held, Record, Removed, Running
@@ -53,30 +53,36 @@ class Audit:
     discrepancies: tuple[Discrepancy, ...]
 
 
-def audit(paths: Paths, sleep: Callable[[float], None] = time.sleep) -> Audit:
+def audit(
+    paths: Paths,
+    sleep: Callable[[float], None] = time.sleep,
+    marker_of: Callable[[str], str | None] = lambda _: None,
+) -> Audit:
     """Look until what disagrees has gone, or has stayed the same through several looks.
+
+    *marker_of* names the marker of a file: that goes where the file goes.
 
     Raises:
         JournalError: A person must look at the journal first.
         RefusedError: This user may not look.
     """
-    found = _look(paths)
+    found = _look(paths, marker_of)
     lasting = set(found.discrepancies)
     for _ in range(LOOKS - 1):
         if not lasting:
             break
         sleep(PAUSE_SECONDS)
-        found = _look(paths)
+        found = _look(paths, marker_of)
         lasting &= set(found.discrepancies)
     told = tuple(each for each in found.discrepancies if each in lasting)
     return Audit(found.items, found.files, told)
 
 
-def _look(paths: Paths) -> Audit:
+def _look(paths: Paths, marker_of: Callable[[str], str | None]) -> Audit:
     try:
         ledger = view.look(paths).ledger
         files = {name: list(_files(getattr(paths, name))) for name in ("active", "hold", "failed")}
-        wrong = [*_missing(paths, ledger), *_unknown(paths, ledger, files)]
+        wrong = [*_missing(paths, ledger), *_unknown(paths, ledger, files, marker_of)]
     except PermissionError as error:
         raise view.closed(Path(str(error.filename or paths.spool))) from error
     wrong += _counts(paths, ledger)
@@ -140,19 +146,36 @@ def _is_file_of(entry: Entry, place: Path) -> bool:
     return False
 
 
-def _unknown(paths: Paths, ledger: Ledger, files: dict[str, list[str]]) -> Iterator[Discrepancy]:
+def _unknown(
+    paths: Paths,
+    ledger: Ledger,
+    files: dict[str, list[str]],
+    marker_of: Callable[[str], str | None],
+) -> Iterator[Discrepancy]:
     for name in files["active"]:
         folder, slash, _ = name.partition("/")
         if slash and folder.removesuffix(WORK_SUFFIX) not in ledger.items:
             sentence = f"{name}: no record speaks of it; the next start adopts it"
             yield Discrepancy("unknown", str(paths.active / name), sentence)
     kept = {entry.kept_as for entry in ledger.items.values() if entry.kept_as is not None}
-    notes = {sidecar.name_for(name) for name in kept}
+    known = kept | {sidecar.name_for(name) for name in kept}
+    for entry in ledger.items.values():
+        known.update(_markers(entry, marker_of))
     for shelf in ("hold", "failed"):
         for name in files[shelf]:
-            if name not in kept and name not in notes:
+            if name not in known:
                 sentence = f"{name}: no record speaks of it; move it into the inbox, or away"
                 yield Discrepancy("unknown", str(getattr(paths, shelf) / name), sentence)
+
+
+def _markers(entry: Entry, marker_of: Callable[[str], str | None]) -> Iterator[str]:
+    """Yield the names that the marker of a kept file may have."""
+    marker = marker_of(entry.name.rpartition("/")[2])
+    if marker is not None and entry.kept_as is not None:
+        before = entry.kept_as[: entry.kept_as.rfind("/") + 1]
+        yield before + spare_name(marker, entry.id)
+        if entry.kept_as == entry.name:
+            yield before + marker
 
 
 def _counts(paths: Paths, ledger: Ledger) -> Iterator[Discrepancy]:

@@ -13,6 +13,8 @@ where the verdict is fine, warning or wrong. `metrics` prints the numbers of `he
 import os
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -22,6 +24,7 @@ from resumed.errors import ConfigError, JournalError
 from resumed.health import CRITICAL, UNKNOWN, Health
 from resumed.listing import plural
 from resumed.model import timestamp
+from resumed.rules import Rules
 from resumed.settings import Expectations
 from resumed.site import Site, json_option, pass_site, show_json, show_line
 from resumed.text import escape
@@ -35,7 +38,7 @@ _COLOURS = {"fine": None, "warning": "yellow", "wrong": "red"}
 @pass_site
 def audit_command(site: Site, *, as_json: bool) -> int:
     """Prove that nothing is lost: journal and folders agree, both ways; 1 when not."""
-    found = audit.audit(site.paths)
+    found = audit.audit(site.paths, marker_of=_marker_of(site))
     for each in found.discrepancies:
         if as_json:
             show_json(each.document())
@@ -46,6 +49,14 @@ def audit_command(site: Site, *, as_json: bool) -> int:
         wrong = plural(len(found.discrepancies), "discrepancy").replace("cys", "cies")
         click.echo(f"{told}: {wrong if found.discrepancies else 'all agree'}")
     return 1 if found.discrepancies else 0
+
+
+def _marker_of(site: Site) -> Callable[[str], str | None]:
+    """Return what names a file's marker; a wrong configuration names none."""
+    with suppress(ConfigError):
+        config = site.config()
+        return Rules(config.match, config.ignore, config.marker).marker_of
+    return lambda _: None
 
 
 @click.command("health")

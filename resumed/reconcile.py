@@ -19,7 +19,7 @@ from resumed import durable, sidecar, stranger, verdict
 from resumed.entry import Entry
 from resumed.errors import StorageError
 from resumed.folders import Shelf
-from resumed.model import Done, Failed, Fault, Held, Removed
+from resumed.model import Done, Failed, Fault, Held, Identity, Removed
 from resumed.recorder import Recorder
 from resumed.spool import PutAway, Spool
 
@@ -71,9 +71,7 @@ class Reconciler:
         where: tuple[Shelf, ...] = ("failed", "hold")
         for folder in where if entry.kept_as else ():
             kept_as = str(entry.kept_as)
-            if self._spool.take_back(folder, kept_as, entry.id, entry.name, entry.identity):
-                if folder == "failed":
-                    self.remove_sidecar(kept_as, entry.id)
+            if self._take_back(folder, kept_as, entry, entry.identity):
                 return True
         if self._spool.reclaim(entry.id, entry.name, entry.identity, entry.kept_as):
             self._forget_note(entry)
@@ -96,13 +94,42 @@ class Reconciler:
                 found = self._spool.find_kept(folder, kept_as)
                 if found is None or self._is_anothers(folder, kept_as, entry):
                     continue
-                if self._spool.take_back(folder, kept_as, entry.id, entry.name, found):
-                    if folder == "failed":
-                        self.remove_sidecar(kept_as, entry.id)
+                if self._take_back(folder, kept_as, entry, found):
                     about = {"id": entry.id, "name": entry.name, "owner": entry.owner}
                     self._recorder.record("claimed", **about, **found._asdict(), replaced=True)
                     return True
         return False
+
+    def _take_back(self, folder: Shelf, kept_as: str, entry: Entry, identity: Identity) -> bool:
+        """Fetch a kept file, if it is still that one, with its marker; its note goes."""
+        if not self._spool.take_back(folder, kept_as, entry.id, entry.name, identity):
+            return False
+        active = self._spool.fd("active")
+        marker = self._spool.marker_of(entry.name.rpartition("/")[2])
+        self._with_marker(
+            folder,
+            kept_as,
+            entry,
+            lambda fd, at: durable.move(fd, at, active, f"{entry.id}/{marker}"),
+        )
+        if folder == "failed":
+            self.remove_sidecar(kept_as, entry.id)
+        return True
+
+    def _with_marker(
+        self, folder: Shelf, kept_as: str, entry: Entry, deed: Callable[[int, str], None]
+    ) -> None:
+        """Do something to the marker beside a kept file, if there is one that is its own."""
+        marker = self._spool.marker_of(entry.name.rpartition("/")[2])
+        if marker is None:
+            return
+        before = kept_as[: kept_as.rfind("/") + 1]
+        spare = durable.spare_name(marker, entry.id)
+        # One of the plain name beside a file of a spare name is that of another file.
+        for name in (spare, marker) if kept_as == entry.name else (spare,):
+            with suppress(OSError):
+                stranger.at(self._spool.fd(folder), before + name, deed)
+                return
 
     def _is_anothers(self, folder: Shelf, kept_as: str, entry: Entry) -> bool:
         return any(
@@ -214,6 +241,9 @@ class Reconciler:
         shelves: tuple[Shelf, ...] = ("failed", "hold")
         for shelf in shelves:
             if self._spool.unlink_kept(shelf, kept_as, entry.identity):
+                self._with_marker(
+                    shelf, kept_as, entry, lambda fd, last: os.unlink(last, dir_fd=fd)
+                )
                 self.remove_sidecar(kept_as, entry.id)
                 break
         # Perhaps it was unlinked before a crash, and its note was not.

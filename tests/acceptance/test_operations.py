@@ -462,6 +462,28 @@ def test_a_marker_makes_its_file_ready_and_travels_with_it(home, daemon, wait_un
     assert running.stop() == 0
 
 
+@pytest.mark.parametrize("way", ["retry", "remove", "hold"])
+def test_a_marker_goes_where_its_failed_or_held_file_goes(home, drain, ctl, way):
+    marked = QUICK + 'marker = "{name}.ok"\n'
+    home.configure(marked, handler=LATER if way == "hold" else FAIL)
+    drop(home, "a")
+    drop(home, "a.ok", "")
+    drain()
+    if way == "hold":
+        ctl("hold", "a")
+        drain()
+    assert home.names("hold" if way == "hold" else "failed") == ["a", "a.ok"]
+    ctl("audit")
+    home.configure(marked, handler=ECHO)
+
+    ctl("release" if way == "hold" else way, "a", *(["--yes"] if way == "remove" else []))
+    drain()
+
+    ctl("audit")
+    assert home.names("hold") == home.names("failed") == []
+    assert home.names("done") == ([] if way == "remove" else ["a", "a.ok"])
+
+
 def test_a_recursive_inbox_keeps_its_folders(home, daemon, wait_until):
     home.configure(QUICK + "recursive = true\n", handler=ECHO)
     daemon()
