@@ -38,12 +38,19 @@ class Timed(Daemon):
             super()._loop(until)
         self.seconds = time.perf_counter() - started
         self.after = os.times()
+        self.workers_peak_kb = max(map(peak_kb, self.engine.pool.workers()), default=0)
 
 
 def spent(pid: int) -> float:
     """Return the CPU seconds of a process that lives."""
     threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
+
+
+def peak_kb(pid: int) -> int:
+    """Return the most memory a process had; what `getrusage` tells may be its parent's."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def main() -> None:
@@ -53,7 +60,6 @@ def main() -> None:
     daemon = Timed(settings, log=log, notifier=Notifier({}), reload=lambda: settings)
     tally = daemon.run(Drain())
     before, after = daemon.before, daemon.after
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = {
         "began_at": daemon.began_at,
@@ -65,8 +71,8 @@ def main() -> None:
         "user": after.user - before.user,
         "system": after.system - before.system,
         "workers_cpu": workers.ru_utime + workers.ru_stime - daemon.loading,
-        "peak_kb": peak,
-        "worker_peak_kb": workers.ru_maxrss,
+        "peak_kb": peak_kb(os.getpid()),
+        "worker_peak_kb": daemon.workers_peak_kb,
     }
     print(json.dumps(result))
 
