@@ -163,7 +163,11 @@ class Worker:
         return Job(assignment, scratch, self._out, self, assignment.reduce)
 
     def _lock(self, assignment: Assignment) -> int | None:
-        """Take the attempt's lock; tell the daemon and return None when that cannot be."""
+        """Take the attempt's lock; tell the daemon and return None when that cannot be.
+
+        Raises:
+            OSError: No descriptor is left here: what a handler left behind has them all.
+        """
         frame: Record = {"say": "ended", "id": assignment.id}
         inherited = self._program.has_commands or self._reduce.has_commands
         try:
@@ -171,6 +175,8 @@ class Worker:
         except LockedError:
             self._channel.later({**frame, "how": "busy"})
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
             self._channel.later({**frame, "how": "absent", "text": str(error)})
         return None
 
@@ -276,7 +282,7 @@ def main() -> None:
     except Interrupted:
         pass
     except (LostError, OSError):
-        # The handler closed what is not its own.
+        # The handler closed what is not its own, or uses up what is everybody's.
         os._exit(wire.EXIT_DEAF)
 
 

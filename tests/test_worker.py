@@ -489,6 +489,26 @@ def test_a_worker_whose_pipes_were_closed_ends(run):
     assert talk.wait() == wire.EXIT_DEAF
 
 
+def test_a_worker_without_a_free_descriptor_ends_and_blames_no_item(run):
+    talk = run(
+        "import os, resource, threading, time\n"
+        "def hoard():\n"
+        " while True:\n"
+        "  try: os.open('/dev/null', os.O_RDONLY)\n"
+        "  except OSError: time.sleep(0.001)\n"
+        "def process(item):\n"
+        " resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        " threading.Thread(target=hoard, daemon=True).start()\n"
+    )
+    talk.end()
+    wait_until(lambda: len(os.listdir(f"/proc/{talk.process.pid}/fd")) == 64)
+
+    id_ = talk.send()
+
+    assert talk.wait() == wire.EXIT_DEAF
+    assert id_.encode() not in os.read(talk.pipes.report, 65536)
+
+
 def test_progress_is_passed_on(run):
     talk = run("def process(item): item.progress(1, 2)")
     id_ = talk.send()
