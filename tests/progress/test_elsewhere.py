@@ -85,7 +85,7 @@ def test_jobs_are_told_in_the_words_and_the_json_of_the_daemons(keeper, say):
     assert counted == {"parts": 4, "done": 1, "failed": 1, "running": 1, "pending": 1}
     assert say("ls", "--all", "--ids")[1].out.split() == ["over", "tiles"]
     assert "tiles" in say("ls")[1].out
-    assert documents(say("pending", "tiles", "--json")[1]) == ["3"]
+    assert documents(say("pending", "tiles", "--json")[1]) == [{"part": "3"}]
     assert say("failures", "tiles")[1].out == "1  failed  ValueError: no \\x1b good\n"
     assert documents(say("info", "over", "--json")[1])[0]["reduce"]["state"] == "done"
 
