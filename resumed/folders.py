@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from resumed import durable, litter, mounts, origin, shelf, stranger
+from resumed import durable, litter, mounts, origin, shelf, sight, stranger
 from resumed.arrival import identity_of
 from resumed.errors import ConfigError, LockedError, Mistake, StorageError
 from resumed.model import Identity
@@ -114,8 +114,14 @@ class Folders:
                 self.remove_work(id_)
 
     def identity(self, id_: str, name: str) -> Identity | None:
-        """Look at an item's file in ``active/``; None when it is gone, or no file."""
-        return _identity_at(self._active, f"{id_}/{_last(name)}")
+        """Look at an item's file in ``active/``; None when it is gone, or no file.
+
+        A folder that its handler closed is opened: what is in there is not gone.
+
+        Raises:
+            StorageError: The disk, or a folder that stays closed, does not show it.
+        """
+        return sight.identity_in(self._active, id_, _last(name))
 
     def find_kept(self, folder: Shelf, kept_as: str) -> Identity | None:
         """Look at a file that was put away; None when it is gone, or no file."""
@@ -157,7 +163,7 @@ class Folders:
 
         Returns None for what is no regular file; it stays where it is.
         """
-        status = _status_at(self._active, f"{folder}/{name}")
+        status = sight.status_at(self._active, f"{folder}/{name}")
         if status is None or stranger.kind_of(status.st_mode):
             return None
         self._make_entry(id_)
@@ -179,11 +185,11 @@ class Folders:
         target = f"{id_}/{_last(name)}"
 
         def fetch(folder_fd: int, last: str) -> bool:
-            if _identity_at(folder_fd, last) != identity:
+            if sight.identity_at(folder_fd, last) != identity:
                 return False
             self._make_entry(id_)
             durable.move(folder_fd, last, self._active, target)
-            if _identity_at(self._active, target) != identity:  # swapped under our eyes
+            if sight.identity_at(self._active, target) != identity:  # swapped under our eyes
                 durable.move_free(self._active, target, folder_fd, last, id_)
                 return False
             durable.sync_folder(self._active)
@@ -194,7 +200,7 @@ class Folders:
         try:
             return stranger.at(root_fd, source, fetch)
         except OSError as error:
-            _none_or_raise(error, root_fd, source)
+            sight.none_or_raise(error, root_fd, source)
             return False
 
     def _make_entry(self, id_: str) -> None:
@@ -276,25 +282,3 @@ def _last(name: str) -> str:
 
 def _said(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
-
-
-def _status_at(folder_fd: int, name: str) -> os.stat_result | None:
-    try:
-        return stranger.status_at(folder_fd, name)
-    except OSError as error:
-        _none_or_raise(error, folder_fd, name)
-        return None
-
-
-def _none_or_raise(error: OSError, folder_fd: int, name: str) -> None:
-    """Tell a file that is not there from one that the disk does not show."""
-    fault = durable.judged(error, folder_fd, name)
-    if isinstance(fault, StorageError):
-        raise fault from error
-
-
-def _identity_at(folder_fd: int, name: str) -> Identity | None:
-    status = _status_at(folder_fd, name)
-    if status is None or stranger.kind_of(status.st_mode):
-        return None
-    return identity_of(status)

@@ -26,7 +26,7 @@ ROWS: tuple[tuple[int, str], ...] = (
     ),
     (2, "address ear launch prove scratch sidecar tables wire progress.errors progress.table"),
     (2, "litter"),
-    (2, "origin raised shelf"),
+    (2, "origin raised shelf sight"),
     (2, "documents folders gate hooks jobledger journal kinds ledger probe verdict"),
     (2, "alarms config history intake selection space spool"),
     (2, "bookmark compaction progress.parts progress.remaining progress.states"),

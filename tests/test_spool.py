@@ -986,3 +986,33 @@ def test_without_sync_input_only_the_names_are_synced(root, paths, monkeypatch):
     relative = [str(Path(path).relative_to(root)) for path in synced]
     assert relative == ["active", f"active/{new_id(1)}", "inbox/sub"]
     spool.close()
+
+
+LOOKING = """
+import os, sys
+sys.path.insert(0, {package!r})
+from pathlib import Path
+from resumed.paths import Paths
+from resumed.spool import Spool
+if not os.geteuid():
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+home = Path(sys.argv[1])
+for name in ("inbox", "active", "hold", "done", "failed", "out", "active/{id}"):
+    (home / name).mkdir()
+file = home / "active/{id}/a.txt"
+file.write_text("x")
+inode = file.stat().st_ino
+file.parent.chmod(0)
+assert Spool(Paths.below(home, home / "state")).identity("{id}", "a.txt").inode == inode
+"""
+
+
+def test_a_file_is_not_gone_because_its_handler_closed_its_folder(public_path):
+    home = public_path / "home"
+    home.mkdir()
+    home.chmod(0o777)
+    package = str(Path(__file__).parent.parent)
+
+    looking = LOOKING.format(package=package, id="01900000000-0000000001")
+
+    subprocess.run([sys.executable, "-c", looking, home], check=True)
