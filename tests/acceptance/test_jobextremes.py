@@ -143,6 +143,7 @@ def test_a_row_that_is_six_times_as_long_on_its_way_to_a_worker_is_a_part(home, 
     assert [each["result"] for each in job_records(home, "done")] == [1_000_000, 1]
 
 
+@pytest.mark.slow
 def test_rows_of_a_wide_table_that_say_little_are_parts(home, drain):
     columns = [f"a rather long name of the column number {n:05}" for n in range(5000)]
     row = b"," * (len(columns) - 1)
@@ -160,6 +161,7 @@ def test_rows_of_a_wide_table_that_say_little_are_parts(home, drain):
     assert "a.csv" in home.names("done")
 
 
+@pytest.mark.slow
 def test_an_item_with_many_recorded_steps_goes_on_after_them(home, drain):
     home.configure(
         CONFIG,
@@ -245,6 +247,7 @@ def test_a_reduce_adds_up_anew_what_was_mended_after_its_step(home, drain, ctl):
     assert [each["result"] for each in job_records(home, "reduced")] == [41]
 
 
+@pytest.mark.slow
 def test_a_reduce_repeats_no_step_when_nothing_else_changed(home, drain, ctl):
     home.configure(CONFIG, handler=REDUCE_OF_STEPS)
     drop(home, "a.jsonl", lines({"id": "a", "n": 1}))

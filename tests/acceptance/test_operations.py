@@ -462,7 +462,9 @@ def test_a_marker_makes_its_file_ready_and_travels_with_it(home, daemon, wait_un
     assert running.stop() == 0
 
 
-@pytest.mark.parametrize("way", ["retry", "remove", "hold"])
+@pytest.mark.parametrize(
+    "way", ["retry", *(pytest.param(each, marks=pytest.mark.slow) for each in ("remove", "hold"))]
+)
 def test_a_marker_goes_where_its_failed_or_held_file_goes(home, drain, ctl, way):
     marked = QUICK + 'marker = "{name}.ok"\n'
     home.configure(marked, handler=LATER if way == "hold" else FAIL)

@@ -229,7 +229,7 @@ READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift &&
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-@pytest.mark.parametrize("program", ["check", "drain"])
+@pytest.mark.parametrize("program", [pytest.param("check", marks=pytest.mark.slow), "drain"])
 def test_a_disk_that_is_read_only_is_told_as_what_it_is(home, drain, program):
     drain()
     call = [sys.executable, "-m", "resumed.cli", program, "--home", home.path]
@@ -285,7 +285,9 @@ def test_a_drain_does_not_stay_for_what_waits(home, drain):
     assert quick.stdout == strict.stdout == "0 done, 0 failed, 1 waiting, 0 not ready\n"
 
 
-@pytest.mark.parametrize("arguments", [(), ("--retry-failures",)])
+@pytest.mark.parametrize(
+    "arguments", [(), pytest.param(("--retry-failures",), marks=pytest.mark.slow)]
+)
 def test_a_drain_waits_for_what_the_probe_says(home, drain, arguments):
     if arguments:
         home.configure('handler = "handler:process"\nsettle = 0\n', handler=FAIL)
@@ -304,7 +306,7 @@ def test_a_drain_waits_for_what_the_probe_says(home, drain, arguments):
     assert home.names("done") == ["a"]
 
 
-@pytest.mark.parametrize("why", ["full", "paused"])
+@pytest.mark.parametrize("why", [pytest.param("full", marks=pytest.mark.slow), "paused"])
 def test_a_strict_drain_does_not_pass_over_what_it_could_not_take(home, drain, ctl, why):
     drain()  # now there is somebody who could be asked
     if why == "full":
@@ -359,7 +361,7 @@ def process(item):
 
 
 @pytest.mark.parametrize("program", ["run", "drain"])
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_handler_whose_import_always_ends_its_process_needs_a_person(
     home, daemon, drain, program, workers
 ):

@@ -126,7 +126,7 @@ def after_a_reboot(seconds):
     return wrapper
 
 
-@pytest.mark.parametrize("seconds", [0, 3])
+@pytest.mark.parametrize("seconds", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_machine_that_began_again_keeps_every_retry(home, daemon, wait_until, seconds):
     home.configure(CONFIG.replace('"1s"', '"4s"'), handler=FAILS_ONCE)
     running = daemon()

@@ -247,7 +247,14 @@ def weight(attribute):
             return len(str(value).encode())
 
 
-@pytest.mark.parametrize("text", ["no " * 600, '"\\\u2019' * 600, "x" * 200_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("no " * 600, marks=pytest.mark.slow),
+        '"\\\u2019' * 600,
+        pytest.param("x" * 200_000, marks=pytest.mark.slow),
+    ],
+)
 def test_a_thousand_failures_with_long_reasons_fit_into_their_shard(progress, text):
     create(progress, "job", 1000)
     shard = progress._kept.shards(progress._kept.top("job"), {0})[0]
