@@ -273,6 +273,7 @@ class Faults:
         self.happened = False
         self.after_failed_sync = ()
         self.met = False
+        self.late = False
         self.open = []
         self.say = lambda _: None
         self.everywhere = how == "listen" or how in DEEDS
@@ -372,18 +373,35 @@ class Faults:
 
     def _count(self, name, path, size):
         self.calls.append((name, path, size))
+        if self.late:
+            self._meddle()
         if len(self.calls) != self.at or self.how == "tear":
             return False
         self.happened = True
         if self.how == "kill":
             REAL["_exit"](KILLED)
         if self.how in DEEDS:
-            self.met = meddle(Path(self.home, "inbox"), self.how, self.open)
-            note("meddled", self.how)
+            self._meddle()
         if self.how == "error" and "sync" in name:
             self.ops = []  # what is told from now on is told on the word of a liar
             self.after_failed_sync = self.ops
         return self.how in ("error", "blind")
+
+    def _meddle(self):
+        """Do the producer's deed, or do it before the next call if it meets our lease.
+
+        A real producer is another process: its open waits until we drop the lease, and goes on
+        then. Here it would keep us from that call itself. It is put off once only, so that a
+        lease which outlives its call makes the run hang.
+        """
+        try:
+            self.met = meddle(Path(self.home, "inbox"), self.how, self.open, wait=self.late)
+        except BlockingIOError:
+            self.late = True
+        else:
+            self.late = False
+            note("meddled", self.how)
+        self.happened = not self.late
 
     def report(self):
         """Tell to which call the fault happened, where, and what was told after a failed sync.
@@ -537,10 +555,14 @@ LOOKS = (
 DEEDS = ("deleted", "replaced", "linked", "written to", "opened", "moved")
 
 
-def meddle(inbox, deed, kept_open):
-    """Do what a producer may do to one of its files at any moment; tell if it was there."""
+def meddle(inbox, deed, kept_open, *, wait):
+    """Do what a producer may do to one of its files at any moment; tell if it was there.
+
+    Unless it may *wait*, it raises BlockingIOError where an open would wait for a lease.
+    """
     path = inbox / "new1"
     there = os.path.lexists(path)
+    to_write = os.O_WRONLY | (0 if wait else os.O_NONBLOCK)
     if deed == "replaced":
         fd = REAL["open"](inbox / ".new4.part", os.O_WRONLY | os.O_CREAT)
         REAL["write"](fd, b"new4\n")
@@ -553,9 +575,9 @@ def meddle(inbox, deed, kept_open):
     elif there and deed == "moved":
         REAL["rename"](path, inbox / "moved1")
     elif there and deed == "opened":
-        kept_open.append(REAL["open"](path, os.O_WRONLY))
+        kept_open.append(REAL["open"](path, to_write))
     elif there:
-        fd = REAL["open"](path, os.O_WRONLY)
+        fd = REAL["open"](path, to_write)
         os.pwrite(fd, b"5\n", 4)
         REAL["close"](fd)
     return there
