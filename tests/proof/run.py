@@ -285,6 +285,10 @@ class Proof:
             every = sweeps.looks(self.gold, Path(self.folder) / "looks")
             return [each for each in every if each.call == "stat"]
 
+        def openings():
+            every = sweeps.deeds(self.gold, Path(self.folder) / "deeds")
+            return [each for each in every if (each.how, each.call) == ("opened", "renameat2")]
+
         asked = {"gold": self.wishing, "judge_one": wishes.judge_case}
         every = {
             "early kills": faulty(lambda: sweeps.kills(self.calls)[:24]),
@@ -298,7 +302,7 @@ class Proof:
             "power ordered": dark("ordered"),
             "outputs": published,
             "damage": lambda: damage.run(self.gold, self.folder, bug=bug, flips_step=37),
-            "deeds": faulty(lambda: sweeps.deeds(self.gold, Path(self.folder) / "deeds")),
+            "deeds": faulty(openings),
             "looks": faulty(stats),
             "wishes": faulty(lambda: sweeps.kills(self.calls_of_wishes()), **asked),
         }
