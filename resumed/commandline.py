@@ -20,7 +20,7 @@ Exit statuses:
   0   fine
   1   some items failed (drain); nothing matched, refused, or wrong (resumed-ctl)
   2   usage
-  4   items wait or were not ready (drain --strict); not over in time (jobs wait)
+  4   something is left (drain --strict); not over in time (jobs wait)
   70  a fault of this program
   74  the disk refused something
   75  another instance is at work here

@@ -1,4 +1,4 @@
-"""Get rid of folders that handlers leave, whatever modes they gave them.
+"""Open or remove folders that handlers leave, whatever modes they gave them.
 
 What is unpacked or copied may bring folders along that are closed even to their owner: nothing
 in them can be removed, and they cannot be moved, before they are opened.

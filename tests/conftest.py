@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from resumed import durable
+from resumed.engine import Engine
 from resumed.paths import Paths
 from resumed.recorder import Recorder
 
@@ -215,6 +217,29 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     made = Recorder(Paths.below(tmp_path, tmp_path / "state"), time.time, lambda _: 7)
     yield made
     made.close()
+
+
+@pytest.fixture
+def put_off(wait_until: Callable[..., None]) -> Callable[..., None]:
+    """Return what turns an engine until something waits, while *folder* is locked, and ends it."""
+
+    def put_off(engine: Engine, folder: Path, waiting: Callable[[], int]) -> None:
+        held = durable.open_folder(folder)
+        durable.lock(held)  # as a process does that outlived its attempt
+        engine.pool.start()
+
+        def turn() -> int:
+            for key, events in engine.selector.select(0.1):
+                engine.hear(key.fd, events)
+            engine.turn()
+            return waiting()
+
+        wait_until(turn)
+        engine.drain()
+        engine.close()
+        os.close(held)
+
+    return put_off
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from resumed import config, durable, mark
+from resumed import config, mark
 from resumed.arrival import Ready, identity_of
 from resumed.engine import Engine
 from resumed.folders import Claimed
@@ -250,26 +250,14 @@ def test_an_item_that_crashed_too_often_is_set_aside(wreck, restart):
     assert tree == {"failed/a.txt": "text", "failed/a.txt.failure.txt": SIDECAR}
 
 
-def test_a_suspect_that_was_sent_and_not_begun_is_not_charged_at_the_next_start(wreck, wait_until):
+def test_a_suspect_that_was_sent_and_not_begun_is_not_charged_at_the_next_start(wreck, put_off):
     wreck.claimed(wreck.lay(f"active/{ID}/a.txt"))
     wreck.started()
     wreck.write()
     engine = Engine(config.load(None, home=wreck.home.path), lambda *_, **__: None, CLOCKS)
     engine.resume()
-    held = durable.open_folder(wreck.paths.active / ID)
-    durable.lock(held)  # as a process does that outlived its attempt
-    engine.pool.start()
 
-    def put_off():
-        for key, events in engine.selector.select(0.1):
-            engine.hear(key.fd, events)
-        engine.turn()
-        return engine.schedule.waiting
-
-    wait_until(put_off)
-    engine.drain()
-    engine.close()
-    os.close(held)
+    put_off(engine, wreck.paths.active / ID, lambda: engine.schedule.waiting)
 
     engine = Engine(config.load(None, home=wreck.home.path), lambda *_, **__: None, CLOCKS)
     engine.resume()

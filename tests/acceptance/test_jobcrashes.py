@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from resumed import config, durable
+from resumed import config
 from resumed.engine import Engine
 from resumed.parts import Clocks
 
@@ -104,7 +104,7 @@ def test_a_part_that_takes_the_daemon_down_fails_and_the_others_go_on(home, star
 
 
 def test_a_suspect_part_that_was_sent_and_not_begun_is_not_charged_at_the_next_start(
-    home, started, wait_until
+    home, started, wait_until, put_off
 ):
     home.configure(CONFIG.replace("max_crashes = 1", "max_crashes = 3"), handler=HANDLER)
     drop(home, "a.jsonl", {"id": "x", "what": "kill"})
@@ -113,20 +113,7 @@ def test_a_suspect_part_that_was_sent_and_not_begun_is_not_charged_at_the_next_s
     engine = Engine(config.load(None, home=home.path), lambda *_, **__: None, clocks)
     (job_id,) = engine.recorder.ledger.items
     engine.resume()
-    held = durable.open_folder(engine.foreman.yard.lock(job_id))
-    durable.lock(held)  # as a process does that outlived its attempt
-    engine.pool.start()
-
-    def put_off():
-        for key, events in engine.selector.select(0.1):
-            engine.hear(key.fd, events)
-        engine.turn()
-        return engine.foreman.waiting
-
-    wait_until(put_off)
-    engine.drain()
-    engine.close()
-    os.close(held)
+    put_off(engine, engine.foreman.yard.lock(job_id), lambda: engine.foreman.waiting)
     (home.path / "calm").touch()
 
     second = started()

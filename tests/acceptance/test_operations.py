@@ -108,12 +108,18 @@ def process(item):
 """
 
 
-def test_a_hangup_during_a_reload_is_followed_by_another_reload(home, daemon, wait_until):
+def reloading(home, daemon, wait_until):
+    """Start a daemon, and let a reload of it wait for its handler."""
     home.configure(QUICK, handler=ECHO)
     running = daemon()
     home.configure(QUICK, handler=LOADING.replace("VERSION", "1"))
     running.signal(signal.SIGHUP)
     wait_until((home.path / "loading-1").exists, what=running.tail)
+    return running
+
+
+def test_a_hangup_during_a_reload_is_followed_by_another_reload(home, daemon, wait_until):
+    running = reloading(home, daemon, wait_until)
     home.configure(QUICK, handler=LOADING.replace("VERSION", "2"))
 
     running.signal(signal.SIGHUP)
@@ -128,11 +134,7 @@ def test_a_hangup_during_a_reload_is_followed_by_another_reload(home, daemon, wa
 
 
 def test_no_hangup_makes_a_reload_that_is_under_way_look_ready(home, daemon, wait_until):
-    home.configure(QUICK, handler=ECHO)
-    running = daemon()
-    home.configure(QUICK, handler=LOADING.replace("VERSION", "1"))
-    running.signal(signal.SIGHUP)
-    wait_until((home.path / "loading-1").exists, what=running.tail)
+    running = reloading(home, daemon, wait_until)
 
     running.signal(signal.SIGHUP)
     drop(home, "a")  # by the old worker, after the signal was heard
